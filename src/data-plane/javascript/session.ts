@@ -1,0 +1,166 @@
+// One proxied connection of the JavaScript data plane: where it stands, what it waits for, what its record will say.
+import type { Socket } from 'node:net'
+import type tls from 'node:tls'
+import type { AttemptRecord, ListenerSpec, SessionId, SessionRecord, SessionState, SessionView } from '../interface.ts'
+import type { EndReason } from '../reasons.ts'
+import type { ListenerTally } from './tally.ts'
+
+/** Thrown through a session's own functions once it has ended: whoever ended it has said why. */
+export class SessionOver extends Error {}
+
+export class Session {
+  readonly id: SessionId
+  readonly spec: ListenerSpec
+  readonly tally: ListenerTally
+  /** The accepted TCP connection. */
+  readonly downstream: Socket
+  state: SessionState
+  peer: string | undefined
+  endpoint: string | undefined
+  relayed = false
+  policyMs: number | undefined
+  connectMs: number | undefined
+  handshakeMs: number | undefined
+  tlsVersion: string | undefined
+  cipher: string | undefined
+  bytesToUpstream = 0
+  bytesToDownstream = 0
+  readonly attempts: AttemptRecord[] = []
+  /** Every TCP connection of the session; reset when it is aborted. */
+  readonly sockets = new Set<Socket>()
+  /** Counts only while the session relays; the relay owns it. */
+  onEnd: (() => void) | undefined
+
+  readonly #downstreamAddress: string | undefined
+  readonly #startedAt = Date.now()
+  readonly #startedMonotonic = performance.now()
+  readonly #report: (record: SessionRecord) => void
+  #over = false
+  #interrupt: (() => void) | undefined
+
+  constructor(facts: {
+    readonly id: SessionId
+    readonly spec: ListenerSpec
+    readonly tally: ListenerTally
+    readonly downstream: Socket
+    readonly report: (record: SessionRecord) => void
+  }) {
+    this.id = facts.id
+    this.spec = facts.spec
+    this.tally = facts.tally
+    this.downstream = facts.downstream
+    this.#report = facts.report
+    this.state = facts.spec.direction === 'inbound' ? 'handshaking' : 'deciding'
+    const { remoteAddress, remotePort } = facts.downstream
+    if (remoteAddress !== undefined) {
+      this.#downstreamAddress = remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
+    }
+    this.own(facts.downstream)
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  own(socket: Socket): void {
+    this.sockets.add(socket)
+    // Whoever waits on the socket listens by itself; this one keeps an error between two waits from ending the process.
+    socket.on('error', ignore)
+    socket.once('close', () => this.sockets.delete(socket))
+  }
+
+  /**
+   * Waits for one thing. `start` begins it and returns what undoes it, which runs once, whichever way the wait ends.
+   * @throws SessionOver where the session was ended meanwhile
+   */
+  wait<T>(start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#over) return reject(new SessionOver())
+      let undo: (() => void) | undefined
+      let settled = false
+      const settle = (then: () => void) => {
+        if (settled) return
+        settled = true
+        this.#interrupt = undefined
+        undo?.()
+        then()
+      }
+      this.#interrupt = () => settle(() => reject(new SessionOver()))
+      undo = start(
+        value => settle(() => resolve(value)),
+        error => settle(() => reject(error)),
+      )
+      if (settled) undo()
+    })
+  }
+
+  /** Ends it: connections that are open are reset, so that nobody mistakes the end for a clean one. */
+  abort(reason: EndReason, detail?: string): void {
+    if (this.#over) return
+    for (const socket of this.sockets) reset(socket)
+    this.#finish(reason, detail)
+  }
+
+  /** Ends it where its connections have closed or are closing by themselves (behind an alert, or cleanly). */
+  finish(reason: EndReason, detail?: string): void {
+    if (!this.#over) this.#finish(reason, detail)
+  }
+
+  noteTls(socket: tls.TLSSocket): void {
+    this.tlsVersion = socket.getProtocol() ?? undefined
+    this.cipher = socket.getCipher().standardName
+  }
+
+  view(): SessionView {
+    return {
+      id: this.id,
+      listener: this.spec.key,
+      name: this.spec.name,
+      direction: this.spec.direction,
+      state: this.state,
+      startedAt: this.#startedAt,
+      bytesToUpstream: this.bytesToUpstream,
+      bytesToDownstream: this.bytesToDownstream,
+      ...defined({ peer: this.peer, downstream: this.#downstreamAddress, endpoint: this.endpoint }),
+    }
+  }
+
+  #finish(reason: EndReason, detail: string | undefined): void {
+    this.#over = true
+    const { state: _, ...view } = this.view()
+    const record: SessionRecord = {
+      ...view,
+      reason,
+      relayed: this.relayed,
+      relay: 'javascript',
+      attempts: this.attempts,
+      durationMs: performance.now() - this.#startedMonotonic,
+      ...defined({
+        detail,
+        policyMs: this.policyMs,
+        connectMs: this.connectMs,
+        handshakeMs: this.handshakeMs,
+        tlsVersion: this.tlsVersion,
+        cipher: this.cipher,
+      }),
+    }
+    this.#interrupt?.()
+    this.onEnd?.()
+    this.#report(record)
+  }
+}
+
+/** An RST instead of a FIN. A socket whose other end has gone already just closes. */
+export function reset(socket: Socket): void {
+  if (socket.destroyed) return
+  socket.resetAndDestroy()
+}
+
+/** The fields that have a value. */
+export function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
+}
+
+function ignore(): void {}
