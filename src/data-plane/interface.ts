@@ -1,7 +1,20 @@
 // The data plane as the rest of the product knows it: it accepts, shakes hands, dials, relays, half-closes, times out and
 // counts, and holds no rule. Two stand behind it; nothing outside this folder knows which one runs.
 import type { Address } from '../address.ts'
+import type {
+  AdmitAnswer,
+  AdmitQuestion,
+  Generation,
+  LiveSession,
+  RouteAnswer,
+  RouteQuestion,
+  SessionId,
+} from '../policy/policy.ts'
+import type { EndpointCounters } from '../upstream/endpoint-counters.ts'
 import type { AttemptOutcome, EndReason } from './reasons.ts'
+
+export type * from '../policy/policy.ts'
+export type { EndpointCounters }
 
 export interface DataPlane {
   readonly capabilities: Capabilities
@@ -48,10 +61,6 @@ export interface Capabilities {
   /** Leaves connections in the kernel's backlog where it can't take them now; otherwise it closes them. */
   readonly backlog: boolean
 }
-
-/** Increases with every change of desired state. */
-export type Generation = number
-export type SessionId = number
 
 export interface DataPlaneIdentity {
   readonly generation: Generation
@@ -118,76 +127,14 @@ export interface Policy {
   ended(records: readonly SessionRecord[]): void
 }
 
-export interface AdmitQuestion {
-  readonly session: SessionId
-  readonly listener: string
-  readonly uriSans: readonly string[]
-  /** Upper-case hexadecimal. */
-  readonly serial: string
-}
-
-export type AdmitAnswer = Admission | Refusal
-export interface Admission {
-  readonly session: SessionId
-  readonly generation: Generation
-  readonly admitted: true
-  /** The peer's SPIFFE ID, for records. */
-  readonly peer: string
-  readonly target: Address
-  readonly connectTimeoutMs: number
-}
-
-export interface RouteQuestion {
-  readonly session: SessionId
-  readonly listener: string
-}
-
-export type RouteAnswer = Plan | Refusal
-export interface Plan {
-  readonly session: SessionId
-  readonly generation: Generation
-  readonly admitted: true
-  /** For all attempts together: lookup, TCP and TLS handshake. */
-  readonly connectTimeoutMs: number
-  /** In the order to try them; never empty. */
-  readonly attempts: readonly PlannedAttempt[]
-}
-
-export interface PlannedAttempt {
-  /** How the endpoint is named in records and counters. */
-  readonly endpoint: string
-  readonly address: Address
-  /** SPIFFE IDs, canonical; the peer's must equal one of them to the letter. */
-  readonly expect: readonly string[]
-  readonly serverName?: string
-  readonly timeLimitMs: number
-}
-
-export interface Refusal {
-  readonly session: SessionId
-  readonly generation: Generation
-  readonly admitted: false
-  readonly reason: RefusalReason
-  readonly detail?: string
-  /** The peer's SPIFFE ID where it is known, for records. */
-  readonly peer?: string
-}
-export type RefusalReason = Extract<
-  EndReason,
-  'denied' | 'foreign_trust_domain' | 'peer_identity_refused' | 'no_endpoints' | 'not_routed' | 'policy_timeout'
->
 export type TerminationReason = Extract<EndReason, 'no_longer_allowed' | 'shutdown'>
 
 export type SessionState = 'handshaking' | 'deciding' | 'dialing' | 'relaying'
 
-export interface SessionView {
-  readonly id: SessionId
-  readonly listener: string
+export interface SessionView extends LiveSession {
   readonly name: string
   readonly direction: Direction
   readonly state: SessionState
-  /** The other sidecar's SPIFFE ID, once it is known to be allowed (inbound) or expected (outbound). */
-  readonly peer?: string
   readonly downstream?: string
   readonly endpoint?: string
   readonly startedAt: number
@@ -237,16 +184,4 @@ export interface ListenerCounters {
   readonly bytesToUpstream: number
   readonly bytesToDownstream: number
   readonly endpoints: ReadonlyMap<string, EndpointCounters>
-}
-
-/** What policy chooses among endpoints by. Times are of the monotonic clock, in milliseconds. */
-export interface EndpointCounters {
-  /** Sessions that dial it or are carried by it. */
-  readonly open: number
-  readonly dialing: number
-  readonly attempts: number
-  readonly failures: number
-  /** Since it last carried a session. */
-  readonly consecutiveFailures: number
-  readonly lastFailureAt: number
 }

@@ -1,4 +1,5 @@
 // Why a session or an attempt ended: closed sets, shared by both data planes, the access log, the metrics and the README.
+import type { RefusalReason } from '../policy/policy.ts'
 
 /** Each reason with what it means to an operator. The README's table is checked against this one. */
 export const endReasons = {
@@ -30,7 +31,7 @@ export const endReasons = {
   descriptors_exhausted: 'the process has no file descriptors left for another session',
   shutdown: 'it was cut because the proxy stopped',
   internal_error: 'a defect in sidesplice; detail says more, please report it',
-} as const
+} as const satisfies { readonly [reason in RefusalReason]: string } & { readonly [reason: string]: string }
 export type EndReason = keyof typeof endReasons
 
 /** How one attempt to reach an endpoint ended. */

@@ -1,0 +1,187 @@
+// The configuration of one sidecar as typed values: the file under the flags over it, checked once, every problem reported.
+import { dirname, resolve } from 'node:path'
+import { type Address, parseAddress } from '../address.ts'
+import { parseSpiffeId, parseSpiffePattern, type SpiffeId, type SpiffePattern } from '../identity/spiffe-id.ts'
+import { crossChecks } from './cross-checks.ts'
+import { ConfigError, show } from './problem.ts'
+import { checkSchema } from './schema.ts'
+
+/** The file as the schema leaves it: defaults filled in, numbers as numbers. */
+export interface ConfigFile {
+  readonly service: string
+  readonly identity: { readonly cert_file: string; readonly key_file: string; readonly ca_file: string }
+  readonly inbound?: { readonly listen: string; readonly local_service_address: string; readonly allow: readonly string[] }
+  readonly upstreams: readonly UpstreamEntry[]
+  readonly handshake_timeout_ms: number
+  readonly connect_timeout_ms: number
+  readonly local_connect_timeout_ms: number
+  readonly half_close_timeout_ms: number
+  readonly idle_timeout_ms: number
+  readonly drain: number
+  readonly drain_delay: number
+  readonly data_plane: 'auto' | 'native' | 'javascript'
+  readonly log_level: LogLevel
+  readonly log_json: boolean
+  readonly access_log: AccessLog
+  readonly admin?: string
+  readonly metrics?: string
+  readonly unsafe_admin: boolean
+  readonly unsafe_upstream_bind: boolean
+  readonly unsafe_local_service: boolean
+}
+
+export interface UpstreamEntry {
+  readonly destination_name: string
+  readonly local_bind_address: string
+  readonly local_bind_port: number
+  readonly endpoints: readonly string[]
+  readonly expect: readonly string[]
+  readonly connect_timeout_ms?: number
+  readonly half_close_timeout_ms?: number
+  readonly idle_timeout_ms?: number
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
+export type AccessLog = 'all' | 'errors' | 'off'
+
+/** What belongs to the process. */
+export interface ProcessSettings {
+  readonly drainMs: number
+  readonly drainDelayMs: number
+  readonly dataPlane: 'auto' | 'native' | 'javascript'
+  readonly logLevel: LogLevel
+  readonly logJson: boolean
+  readonly accessLog: AccessLog
+  readonly admin: Address | undefined
+  readonly metrics: Address | undefined
+}
+
+export interface Config {
+  readonly service: string
+  readonly identityFiles: { readonly certFile: string; readonly keyFile: string; readonly caFile: string }
+  readonly inbound: InboundConfig | undefined
+  readonly upstreams: readonly UpstreamConfig[]
+  readonly process: ProcessSettings
+}
+
+export interface InboundConfig {
+  readonly listen: Address
+  readonly localService: Address
+  readonly allow: readonly SpiffePattern[]
+  readonly handshakeTimeoutMs: number
+  readonly localConnectTimeoutMs: number
+  readonly halfCloseTimeoutMs: number
+  readonly idleTimeoutMs: number
+}
+
+export interface UpstreamConfig {
+  readonly name: string
+  readonly bind: Address
+  readonly endpoints: readonly Address[]
+  readonly expect: readonly SpiffeId[]
+  readonly connectTimeoutMs: number
+  readonly halfCloseTimeoutMs: number
+  readonly idleTimeoutMs: number
+}
+
+/** A setting given beside the file: what it is worth, and how errors name where it came from. */
+export type Overrides = ReadonlyMap<string, { readonly value: unknown; readonly where: string }>
+
+export interface ConfigSource {
+  /** As the user named it; paths in the file are relative to its folder. */
+  readonly file: string
+  readonly text: string
+  readonly overrides: Overrides
+}
+
+/**
+ * Parses and checks a configuration file. Certificates are not read here.
+ * @throws ConfigError with every problem found
+ */
+export function parseConfig({ file, text, overrides }: ConfigSource): Config {
+  const value = parseJson(file, text)
+  const whereOf = (key: string) => overrides.get(key)?.where ?? file
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigError([{ where: file, got: show(value), expected: 'a JSON object' }])
+  }
+  const merged = { ...value, ...Object.fromEntries([...overrides].map(([key, override]) => [key, override.value])) }
+  const normal = withNumbers(merged)
+  const problems = checkSchema(normal, whereOf)
+  // What the schema leaves open can be told only of what the schema lets pass.
+  if (problems.length > 0) throw new ConfigError(problems)
+  const checked = normal as ConfigFile
+  const crossed = crossChecks(checked, whereOf)
+  if (crossed.length > 0) throw new ConfigError(crossed)
+  return typed(checked, dirname(file))
+}
+
+function typed(file: ConfigFile, folder: string): Config {
+  const { identity, inbound } = file
+  return Object.freeze({
+    service: file.service,
+    identityFiles: {
+      certFile: resolve(folder, identity.cert_file),
+      keyFile: resolve(folder, identity.key_file),
+      caFile: resolve(folder, identity.ca_file),
+    },
+    inbound: inbound && {
+      listen: address(inbound.listen),
+      localService: address(inbound.local_service_address),
+      allow: inbound.allow.map(parseSpiffePattern),
+      handshakeTimeoutMs: file.handshake_timeout_ms,
+      localConnectTimeoutMs: file.local_connect_timeout_ms,
+      halfCloseTimeoutMs: file.half_close_timeout_ms,
+      idleTimeoutMs: file.idle_timeout_ms,
+    },
+    upstreams: file.upstreams.map(entry => ({
+      name: entry.destination_name,
+      bind: { host: entry.local_bind_address, port: entry.local_bind_port },
+      endpoints: entry.endpoints.map(address),
+      expect: entry.expect.map(parseSpiffeId),
+      connectTimeoutMs: entry.connect_timeout_ms ?? file.connect_timeout_ms,
+      halfCloseTimeoutMs: entry.half_close_timeout_ms ?? file.half_close_timeout_ms,
+      idleTimeoutMs: entry.idle_timeout_ms ?? file.idle_timeout_ms,
+    })),
+    process: {
+      drainMs: file.drain * 1000,
+      drainDelayMs: file.drain_delay * 1000,
+      dataPlane: file.data_plane,
+      logLevel: file.log_level,
+      logJson: file.log_json,
+      accessLog: file.access_log,
+      admin: file.admin === undefined ? undefined : address(file.admin),
+      metrics: file.metrics === undefined ? undefined : address(file.metrics),
+    },
+  })
+}
+
+function address(text: string): Address {
+  const parsed = parseAddress(text)
+  if (parsed === undefined) throw new Error(`the schema let ${show(text)} pass as an address`)
+  return parsed
+}
+
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new ConfigError([{ where: file, got: `text that is not JSON (${message})`, expected: 'a JSON object' }])
+  }
+}
+
+/** Consul's registrations hold numbers as strings; so may the file. */
+function withNumbers(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withNumbers)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => {
+      const numeric = typeof inner === 'string' && isDuration(key) && /^[0-9]+(\.[0-9]+)?$/.test(inner)
+      return [key, numeric ? Number(inner) : withNumbers(inner)]
+    }),
+  )
+}
+
+function isDuration(key: string): boolean {
+  return key.endsWith('_ms') || key === 'drain' || key === 'drain_delay'
+}

@@ -1,0 +1,31 @@
+// What is wrong with a configuration: every problem at once, each with where it is, what was got and what was expected.
+import { SidespliceError } from '../errors.ts'
+
+export interface Problem {
+  /** The file, or the flag or variable that a value came from. */
+  readonly where: string
+  /** The key within the file, as `upstreams[0].local_bind_port`; absent where the whole file is meant. */
+  readonly key?: string
+  readonly got: string
+  readonly expected: string
+}
+
+export class ConfigError extends SidespliceError {
+  readonly problems: readonly Problem[]
+
+  constructor(problems: readonly Problem[]) {
+    super(problems.map(formatProblem).join('\n'), { source: 'config', code: 'bad_config' })
+    this.problems = problems
+  }
+}
+
+export function formatProblem({ where, key, got, expected }: Problem): string {
+  return `${where}: ${key === undefined ? '' : `${key}: `}got ${got}, expected ${expected}`
+}
+
+/** A value as an error shows it: JSON, cut where it is long. */
+export function show(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  const text = JSON.stringify(value)
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text
+}

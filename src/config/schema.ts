@@ -1,0 +1,113 @@
+// The shipped JSON Schema, applied: what it finds becomes problems in the words of the file.
+import { readFileSync } from 'node:fs'
+import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
+import { isHost, parseAddress } from '../address.ts'
+import { parseSpiffeId, parseSpiffePattern } from '../identity/spiffe-id.ts'
+import { type Problem, show } from './problem.ts'
+
+export interface SettingSchema {
+  readonly type?: string | readonly string[]
+  readonly enum?: readonly string[]
+  readonly format?: string
+  readonly default?: unknown
+  readonly description?: string
+  readonly $ref?: string
+}
+
+interface Schema {
+  readonly properties: Readonly<Record<string, SettingSchema>>
+}
+
+// Beside the compiled output and beside the sources alike.
+const schema = JSON.parse(readFileSync(new URL('../../schema/sidesplice.schema.json', import.meta.url), 'utf8')) as Schema
+
+const formats = {
+  address: { check: (text: string) => parseAddress(text) !== undefined, expected: 'host:port with a port of 1 to 65535, IPv6 in brackets' },
+  host: { check: isHost, expected: 'an IP address or a host name' },
+  'spiffe-id': { check: parses(parseSpiffeId), expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, without *' },
+  'spiffe-pattern': {
+    check: parses(parseSpiffePattern),
+    expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, in which * may stand for one whole path segment',
+  },
+} as const
+
+const ajv = new Ajv2020({ allErrors: true, useDefaults: true, verbose: true, allowUnionTypes: true })
+for (const [name, { check }] of Object.entries(formats)) ajv.addFormat(name, check)
+const validate = ajv.compile(schema)
+
+/** The settings of the top level that hold one value: each is a key of the file and a flag. */
+export function scalarSettings(): ReadonlyMap<string, SettingSchema> {
+  const scalars = Object.entries(schema.properties).filter(([name, { type }]) => {
+    return name !== '$schema' && name !== 'service' && type !== 'object' && type !== 'array'
+  })
+  return new Map(scalars)
+}
+
+/** Checks a parsed file, filling defaults in; the problems name keys as in the file. */
+export function checkSchema(value: unknown, whereOf: (key: string) => string): readonly Problem[] {
+  if (validate(value)) return []
+  return (validate.errors ?? []).map(error => toProblem(error, whereOf))
+}
+
+function toProblem(error: ErrorObject, whereOf: (key: string) => string): Problem {
+  const at = keyOf(error.instancePath)
+  const params = error.params as Record<string, string>
+  if (error.keyword === 'additionalProperties') {
+    const known = Object.keys((error.parentSchema as unknown as Schema).properties).filter(name => name !== '$schema')
+    const key = join(at, params['additionalProperty'] ?? '')
+    return { where: whereOf(key), key, got: 'an unknown key', expected: `one of ${known.join(', ')}` }
+  }
+  if (error.keyword === 'required') {
+    const key = join(at, params['missingProperty'] ?? '')
+    return { where: whereOf(key), key, got: 'nothing', expected: 'this key' }
+  }
+  return { where: whereOf(at), ...(at !== '' && { key: at }), got: show(error.data), expected: expectation(error) }
+}
+
+function expectation({ keyword, params, schema: rule }: ErrorObject): string {
+  if (keyword === 'format') return formats[rule as keyof typeof formats].expected
+  if (keyword === 'enum') return `one of ${(rule as string[]).join(', ')}`
+  if (keyword === 'pattern') return 'a number, or a string that holds one'
+  if (keyword === 'type') return typeNames(rule as string | string[])
+  if (keyword === 'minimum') return `at least ${params['limit']}`
+  if (keyword === 'maximum') return `at most ${params['limit']}`
+  if (keyword === 'minItems') return `at least ${params['limit']} of them`
+  if (keyword === 'minLength') return 'some text'
+  if (keyword === 'uniqueItems') return 'each of them once'
+  return keyword
+}
+
+function typeNames(type: string | string[]): string {
+  const names: Record<string, string> = {
+    object: 'an object',
+    array: 'an array',
+    string: 'a string',
+    integer: 'a whole number',
+    boolean: 'true or false',
+  }
+  return typeof type === 'string' ? (names[type] ?? type) : 'a number, or a string that holds one'
+}
+
+/** `/upstreams/0/endpoints` is `upstreams[0].endpoints`. */
+function keyOf(instancePath: string): string {
+  return instancePath
+    .split('/')
+    .slice(1)
+    .map(part => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce((key, part) => (/^\d+$/.test(part) ? `${key}[${part}]` : join(key, part)), '')
+}
+
+function join(parent: string, name: string): string {
+  return parent === '' ? name : `${parent}.${name}`
+}
+
+function parses(parse: (text: string) => unknown): (text: string) => boolean {
+  return text => {
+    try {
+      parse(text)
+      return true
+    } catch {
+      return false
+    }
+  }
+}

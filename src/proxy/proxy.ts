@@ -1,0 +1,183 @@
+// One sidecar, put together: desired state in, decisions to the data plane, records and reports out.
+import { formatAddress } from '../address.ts'
+import type { AccessLog } from '../config/config.ts'
+import type { Counters, DataPlane, ListenerReport, SessionRecord, SessionView } from '../data-plane/interface.ts'
+import { type DataPlaneChoice, openDataPlane } from '../data-plane/open.ts'
+import { errorCode } from '../errors.ts'
+import type { Identity } from '../identity/identity.ts'
+import { admit } from '../policy/admit.ts'
+import { deniedSessions } from '../policy/denied-sessions.ts'
+import { route } from '../policy/route.ts'
+import { uselessRules } from '../snapshot/from-config.ts'
+import type { DesiredState, Snapshot } from '../snapshot/snapshot.ts'
+import { logSession } from './access-log.ts'
+import { ExpiryWatch } from './expiry.ts'
+import { listenersOf } from './listeners.ts'
+import type { Log } from './log.ts'
+
+export interface ProxyOptions {
+  readonly dataPlane: DataPlaneChoice
+  readonly log: Log
+  /** Which sessions get a line; may change while the proxy runs. */
+  readonly accessLog: () => AccessLog
+  readonly onSession: (record: SessionRecord) => void
+}
+
+export class Proxy {
+  readonly dataPlaneName: string
+  readonly #options: ProxyOptions
+  readonly #dataPlane: DataPlane
+  readonly #expiry: ExpiryWatch
+  readonly #listeners = new Map<string, ListenerReport>()
+  #snapshot: Snapshot | undefined
+  #applying: Promise<void> = Promise.resolve()
+  #draining = false
+
+  /** @throws SidespliceError `data_plane_unavailable` */
+  constructor(options: ProxyOptions) {
+    this.#options = options
+    const { log } = options
+    const opened = openDataPlane(options.dataPlane, {
+      policy: {
+        admit: (questions, answer) => {
+          const snapshot = this.#snapshot
+          if (snapshot !== undefined) answer(questions.map(question => admit(snapshot, question)))
+        },
+        route: (questions, answer) => {
+          const snapshot = this.#snapshot
+          if (snapshot === undefined) return
+          const { listeners } = this.#dataPlane.counters()
+          const now = performance.now()
+          const facts = (listener: string) => ({
+            counters: listeners.get(listener)?.endpoints ?? new Map(),
+            now,
+            random: Math.random,
+          })
+          answer(questions.map(question => route(snapshot, question, facts(question.listener))))
+        },
+        ended: records => {
+          for (const record of records) {
+            options.onSession(record)
+            logSession(log, options.accessLog(), record)
+          }
+        },
+      },
+      onListener: report => this.#noteListener(report),
+    })
+    this.#dataPlane = opened.dataPlane
+    this.dataPlaneName = opened.name
+    this.#expiry = new ExpiryWatch(log)
+    log.info({ data_plane: opened.name, why: opened.why }, 'data plane chosen')
+  }
+
+  /** Makes the data plane equal to the desired state. Changes are applied one after the other. */
+  apply(desired: DesiredState): Promise<void> {
+    this.#applying = this.#applying.then(() => this.#apply(desired))
+    return this.#applying
+  }
+
+  /** What stands between the proxy and readiness; empty where nothing does. */
+  missing(): readonly string[] {
+    if (this.#draining) return ['stopping']
+    const snapshot = this.#snapshot
+    if (snapshot === undefined) return ['configuration']
+    const expired = Date.now() >= snapshot.identity.leaf.notAfterAt ? ['a certificate that has not expired'] : []
+    const down = [...this.#listeners.values()].filter(({ error }) => error !== undefined)
+    return [...expired, ...down.map(({ name, direction, bind, error }) => `${direction} listener of ${name} at ${formatAddress(bind)} (${error})`)]
+  }
+
+  get snapshot(): Snapshot | undefined {
+    return this.#snapshot
+  }
+
+  listeners(): readonly ListenerReport[] {
+    return [...this.#listeners.values()]
+  }
+
+  sessions(): readonly SessionView[] {
+    return this.#dataPlane.sessions()
+  }
+
+  counters(): Counters {
+    return this.#dataPlane.counters()
+  }
+
+  /** Readiness fails from now on; connections are still taken. */
+  announceStop(): void {
+    this.#draining = true
+  }
+
+  /** Stops: peers first, the local app once no session lives or `graceMs` have passed. A signal cuts. */
+  async stop(options: { readonly graceMs: number; readonly signal: AbortSignal }): Promise<{ readonly cut: number }> {
+    this.announceStop()
+    await this.#applying
+    const drained = await this.#dataPlane.drain(options)
+    await this.#dataPlane.close()
+    this.#expiry.close()
+    return drained
+  }
+
+  async #apply(desired: DesiredState): Promise<void> {
+    const { log } = this.#options
+    const former = this.#snapshot
+    const generation = (former?.generation ?? 0) + 1
+    const identity = this.#takeIdentity(desired.identity, former?.identity, generation)
+    const snapshot = Object.freeze({ ...desired, identity, generation })
+    this.#snapshot = snapshot
+    for (const rule of uselessRules(snapshot)) log.warn({ rule }, 'a rule names another trust domain than ours and never matches')
+
+    const specs = listenersOf(snapshot)
+    const bound = this.#dataPlane.setListeners({ generation, listeners: specs })
+    // From here on every new decision is by this snapshot; what an older one allowed is looked at once more.
+    const ended = this.#dataPlane.terminate(deniedSessions(snapshot, this.#dataPlane.sessions()), 'no_longer_allowed')
+    const reports = await bound
+    const wanted = new Set(specs.map(spec => spec.key))
+    for (const key of this.#listeners.keys()) if (!wanted.has(key)) this.#dropListener(key)
+    for (const report of reports) this.#noteListener(report)
+    log.info({ generation, id: identity.leaf.id.uri, listeners: reports.length, sessions_ended: ended }, 'configuration applied')
+  }
+
+  /** The identity in use afterwards: the new one, or the former where the TLS library does not take the new one. */
+  #takeIdentity(next: Identity, former: Identity | undefined, generation: number): Identity {
+    const same = former?.leaf.fingerprint === next.leaf.fingerprint && former.trust.digest === next.trust.digest
+    if (same) return former
+    try {
+      this.#dataPlane.setIdentity({
+        generation,
+        chainPem: next.leaf.chainPem,
+        privateKey: next.leaf.privateKey,
+        rootsPem: next.trust.pem,
+      })
+    } catch (error) {
+      if (former === undefined) throw error
+      this.#options.log.error({ error: errorCode(error) }, 'the new certificate was refused, the former one stays')
+      return former
+    }
+    this.#expiry.watch(next.leaf)
+    const { leaf, trust } = next
+    const fields = { id: leaf.id.uri, serial: leaf.serial, not_after: new Date(leaf.notAfterAt).toISOString(), roots: trust.roots.length }
+    this.#options.log.info(fields, 'certificate taken up')
+    return next
+  }
+
+  #noteListener(report: ListenerReport): void {
+    const former = this.#listeners.get(report.key)
+    const address = formatAddress(report.bind)
+    const unchanged = former !== undefined && former.error === report.error && formatAddress(former.bind) === address && former.name === report.name
+    this.#listeners.set(report.key, report)
+    if (unchanged) return
+    const fields = { direction: report.direction, service: report.name, address }
+    if (report.error === undefined) this.#options.log.info(fields, 'listening')
+    else this.#options.log.error({ ...fields, error: report.error }, 'can not listen, trying again')
+  }
+
+  #dropListener(key: string): void {
+    const dropped = this.#listeners.get(key)
+    this.#listeners.delete(key)
+    if (dropped === undefined) return
+    this.#options.log.info(
+      { direction: dropped.direction, service: dropped.name, address: formatAddress(dropped.bind) },
+      'stopped listening, live sessions go on',
+    )
+  }
+}

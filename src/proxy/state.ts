@@ -1,0 +1,44 @@
+// What /state shows: the snapshot in use, without secrets.
+import { formatAddress } from '../address.ts'
+import { formatPattern } from '../identity/spiffe-id.ts'
+import type { Proxy } from './proxy.ts'
+
+/** Plain data for JSON; no key, no certificate text. */
+export function describeState(proxy: Proxy): object {
+  const { snapshot } = proxy
+  const listeners = proxy.listeners().map(({ key, direction, name, bind, error }) => ({
+    key,
+    direction,
+    service: name,
+    address: formatAddress(bind),
+    ...(error !== undefined && { error }),
+  }))
+  const common = { ready: proxy.missing().length === 0, missing: proxy.missing(), data_plane: proxy.dataPlaneName, listeners }
+  if (snapshot === undefined) return common
+  const { leaf, trust } = snapshot.identity
+  return {
+    ...common,
+    generation: snapshot.generation,
+    service: snapshot.service,
+    identity: {
+      id: leaf.id.uri,
+      serial: leaf.serial,
+      not_before: new Date(leaf.notBeforeAt).toISOString(),
+      not_after: new Date(leaf.notAfterAt).toISOString(),
+      roots: trust.roots.map(root => ({ subject: root.subject, fingerprint: root.fingerprint256, not_after: new Date(root.validTo).toISOString() })),
+    },
+    ...(snapshot.inbound !== undefined && {
+      inbound: {
+        listen: formatAddress(snapshot.inbound.bind),
+        local_service_address: formatAddress(snapshot.inbound.localApp),
+        allow: snapshot.inbound.allow.map(formatPattern),
+      },
+    }),
+    upstreams: snapshot.upstreams.map(upstream => ({
+      destination_name: upstream.name,
+      local_bind: formatAddress(upstream.bind),
+      endpoints: upstream.endpoints.map(formatAddress),
+      expect: upstream.expect.map(id => id.uri),
+    })),
+  }
+}
