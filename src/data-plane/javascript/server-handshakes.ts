@@ -20,7 +20,10 @@ export class ServerHandshakes {
   /** @throws what tls.createServer throws for options that OpenSSL does not take */
   constructor(options: tls.TlsOptions) {
     this.#server = tls.createServer({ ...options, requestCert: true, rejectUnauthorized: true })
-    this.#server.on('secureConnection', socket => this.#take(socket)?.secured(socket))
+    this.#server.on('secureConnection', socket => {
+      socket.allowHalfOpen = true
+      this.#take(socket)?.secured(socket)
+    })
     this.#server.on('tlsClientError', (error, socket) => this.#take(socket)?.failed(errorCode(error)))
   }
 
@@ -28,6 +31,9 @@ export class ServerHandshakes {
   begin(socket: Socket, events: HandshakeEvents): () => void {
     const key = connectionKey(socket)
     this.#pending.set(key, events)
+    // A peer that closes within its handshake, as a TCP health check does, is gone: Node says so only where half-open is not
+    // allowed. The TLS socket takes the setting over.
+    socket.allowHalfOpen = false
     this.#server.emit('connection', socket)
     return () => this.#pending.delete(key)
   }
