@@ -44,7 +44,10 @@ export interface DataPlane {
    * Stops accepting from peers (what the kernel has queued is still accepted), goes on serving the local app while any session
    * lives, `graceMs` at most, then cuts what is left. Resolves when no session lives; how many were cut.
    */
-  drain(options: { readonly graceMs: number; readonly signal?: AbortSignal }): Promise<{ readonly cut: number }>
+  drain(options: {
+    readonly graceMs: number
+    readonly signal?: AbortSignal
+  }): Promise<{ readonly cut: number }>
 
   /** Cuts everything and gives back every resource. Every session's record has been delivered when it resolves. */
   close(): Promise<void>

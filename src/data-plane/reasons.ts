@@ -4,7 +4,8 @@ import type { RefusalReason } from '../policy/policy.ts'
 /** Each reason with what it means to an operator. The README's table is checked against this one. */
 export const endReasons = {
   closed: 'both sides finished; every byte arrived',
-  closed_before_first_byte: 'it was closed before its first byte, as a health check does; counted, not logged',
+  closed_before_first_byte:
+    'it was closed before its first byte, as a health check does; counted, not logged',
   downstream_reset: 'the side that opened the connection aborted it (reset or fatal alert)',
   upstream_reset: 'the side that was dialed aborted it (reset or fatal alert)',
   downstream_truncated: 'the TLS stream from the peer that dialed us ended without close_notify (native)',
@@ -13,7 +14,8 @@ export const endReasons = {
   idle_timeout: 'no byte moved for idle_timeout_ms',
   handshake_timeout: 'the peer did not finish its TLS handshake within handshake_timeout_ms',
   handshake_failed: 'the TLS handshake with the peer that dialed us failed; detail holds the TLS error',
-  peer_certificate_refused: 'the peer presented no certificate, or one that does not chain to a root, has expired, is a CA or is not for its role',
+  peer_certificate_refused:
+    'the peer presented no certificate, or one that does not chain to a root, has expired, is a CA or is not for its role',
   peer_identity_refused: 'the peer certificate does not hold exactly one URI SAN that is a SPIFFE ID',
   foreign_trust_domain: 'the peer belongs to another trust domain',
   denied: 'the peer is not allowed',
@@ -41,7 +43,8 @@ export const attemptOutcomes = {
   connect_timeout: 'no answer within the time this attempt had',
   handshake_failed: 'the TLS handshake failed',
   handshake_timeout: 'the TLS handshake took longer than the time this attempt had',
-  peer_certificate_refused: 'its certificate does not chain to a root, has expired, is a CA or is not for a server',
+  peer_certificate_refused:
+    'its certificate does not chain to a root, has expired, is a CA or is not for a server',
   identity_mismatch: 'its certificate is not of an expected SPIFFE ID',
   closed_before_first_byte: 'it closed or reset the connection before the first byte',
   denied_by_peer: 'it refused our certificate or our service',
@@ -52,4 +55,9 @@ export const attemptOutcomes = {
 export type AttemptOutcome = keyof typeof attemptOutcomes
 
 /** Outcomes that say nothing of the endpoint's health. */
-export const blamelessOutcomes: ReadonlySet<AttemptOutcome> = new Set(['connected', 'denied_by_peer', 'superseded', 'cancelled'])
+export const blamelessOutcomes: ReadonlySet<AttemptOutcome> = new Set([
+  'connected',
+  'denied_by_peer',
+  'superseded',
+  'cancelled',
+])

@@ -30,7 +30,10 @@ export function verifyChain(question: ChainQuestion): number {
   requireLeaf(leaf, question.purposes)
   const depth = findAnchor(leaf, question, 0)
   if (depth === undefined) {
-    throw fault('untrusted', `no trusted root issued it (issuer ${oneLine(leaf.issuer)}, ${question.roots.length} roots trusted)`)
+    throw fault(
+      'untrusted',
+      `no trusted root issued it (issuer ${oneLine(leaf.issuer)}, ${question.roots.length} roots trusted)`,
+    )
   }
   return depth
 }
@@ -45,18 +48,26 @@ export function requireLeaf(leaf: X509Certificate, wanted: readonly Purpose[]): 
   const usages = leaf.keyUsage as readonly string[] | undefined
   for (const purpose of wanted) {
     if (usages !== undefined && !usages.includes(purposes[purpose])) {
-      throw fault('wrong_purpose', `got extended key usages ${usages.join(', ')}, expected ${purpose}Auth among them`)
+      throw fault(
+        'wrong_purpose',
+        `got extended key usages ${usages.join(', ')}, expected ${purpose}Auth among them`,
+      )
     }
   }
 }
 
 /** @throws SidespliceError `not_yet_valid`, `expired` */
 export function requireValidity(certificate: X509Certificate, now: number): void {
-  if (now < Date.parse(certificate.validFrom)) throw fault('not_yet_valid', `valid from ${certificate.validFrom}`)
+  if (now < Date.parse(certificate.validFrom))
+    throw fault('not_yet_valid', `valid from ${certificate.validFrom}`)
   if (now > Date.parse(certificate.validTo)) throw fault('expired', `expired ${certificate.validTo}`)
 }
 
-function findAnchor(certificate: X509Certificate, question: ChainQuestion, depth: number): number | undefined {
+function findAnchor(
+  certificate: X509Certificate,
+  question: ChainQuestion,
+  depth: number,
+): number | undefined {
   const issuers = (candidates: readonly X509Certificate[]) =>
     candidates.filter(issuer => isValid(issuer, question.now) && issuedBy(certificate, issuer))
   if (issuers(question.roots).length > 0) return depth

@@ -73,10 +73,12 @@ export function parseLeaf(source: LeafSource): LeafCertificate {
   const [leaf, ...intermediates] = parseCertificates(source.certPem)
   if (leaf === undefined) throw fault('bad_certificate', 'got no PEM certificate, expected at least one')
   const key = parseKey(source.keyPem)
-  if (!leaf.checkPrivateKey(key)) throw fault('key_mismatch', 'the private key is not the one of this certificate')
+  if (!leaf.checkPrivateKey(key))
+    throw fault('key_mismatch', 'the private key is not the one of this certificate')
   const sans = uriSans(leaf)
   const [uri] = sans
-  if (uri === undefined || sans.length > 1) throw fault('bad_uri_sans', `got ${sans.length} URI SANs, expected exactly one SPIFFE ID`)
+  if (uri === undefined || sans.length > 1)
+    throw fault('bad_uri_sans', `got ${sans.length} URI SANs, expected exactly one SPIFFE ID`)
   verifyChain({
     leaf,
     presented: intermediates,
@@ -101,7 +103,13 @@ function parseKey(pem: Buffer) {
   } catch (cause) {
     // OpenSSL's own message is left out: it names a decoder, not what is wrong with the file.
     const encrypted = pem.includes('ENCRYPTED')
-    throw fault('bad_key', encrypted ? 'got an encrypted private key, expected one without a passphrase' : 'got no PEM private key that parses', cause)
+    throw fault(
+      'bad_key',
+      encrypted
+        ? 'got an encrypted private key, expected one without a passphrase'
+        : 'got no PEM private key that parses',
+      cause,
+    )
   }
 }
 

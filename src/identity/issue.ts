@@ -35,9 +35,20 @@ export interface IssueOptions {
 
 /** A certificate on P-256 with the key usages of a Consul leaf or CA; valid from a minute ago for an hour unless said otherwise. */
 export async function issueCertificate(options: IssueOptions): Promise<IssuedCertificate> {
-  const { issuer, ca = false, uris = [], dnsNames = [], usages = ca ? [] : (['server', 'client'] as const) } = options
-  const keys = options.keys ?? ((await webcrypto.subtle.generateKey(p256, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair)
-  const names = [...uris.map(value => ({ type: 'url' as const, value })), ...dnsNames.map(value => ({ type: 'dns' as const, value }))]
+  const {
+    issuer,
+    ca = false,
+    uris = [],
+    dnsNames = [],
+    usages = ca ? [] : (['server', 'client'] as const),
+  } = options
+  const keys =
+    options.keys ??
+    ((await webcrypto.subtle.generateKey(p256, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair)
+  const names = [
+    ...uris.map(value => ({ type: 'url' as const, value })),
+    ...dnsNames.map(value => ({ type: 'dns' as const, value })),
+  ]
   const flags = x509.KeyUsageFlags
   const purposes = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth }
   const certificate = await x509.X509CertificateGenerator.create({
@@ -52,10 +63,14 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
     extensions: [
       new x509.BasicConstraintsExtension(ca, undefined, true),
       new x509.KeyUsagesExtension(
-        ca ? flags.digitalSignature | flags.keyCertSign | flags.cRLSign : flags.digitalSignature | flags.keyAgreement,
+        ca
+          ? flags.digitalSignature | flags.keyCertSign | flags.cRLSign
+          : flags.digitalSignature | flags.keyAgreement,
         true,
       ),
-      ...(usages.length > 0 ? [new x509.ExtendedKeyUsageExtension(usages.map(usage => purposes[usage]))] : []),
+      ...(usages.length > 0
+        ? [new x509.ExtendedKeyUsageExtension(usages.map(usage => purposes[usage]))]
+        : []),
       ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey as never),
       await x509.AuthorityKeyIdentifierExtension.create((issuer?.keys.publicKey ?? keys.publicKey) as never),
@@ -63,7 +78,10 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
   })
   const certPem = `${certificate.toString('pem')}\n`
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
-  const keyPem = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' }).export({ format: 'pem', type: 'pkcs8' })
+  const keyPem = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' }).export({
+    format: 'pem',
+    type: 'pkcs8',
+  })
   return {
     certPem,
     keyPem: keyPem.toString(),

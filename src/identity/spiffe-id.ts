@@ -28,7 +28,11 @@ const segmentForm = /^(?:[A-Za-z0-9._-]|%[0-9A-Fa-f]{2})+$/
 export function parseSpiffeId(text: string): SpiffeId {
   const { trustDomain, segments } = split(text)
   for (const segment of segments) requireSegment(text, segment)
-  return Object.freeze({ trustDomain, segments: Object.freeze(segments), uri: `spiffe://${trustDomain}/${segments.join('/')}` })
+  return Object.freeze({
+    trustDomain,
+    segments: Object.freeze(segments),
+    uri: `spiffe://${trustDomain}/${segments.join('/')}`,
+  })
 }
 
 /**
@@ -57,7 +61,8 @@ export function matchesPattern(pattern: SpiffePattern, id: SpiffeId): boolean {
  */
 export function consulServerName(id: SpiffeId): string | undefined {
   const [ns, namespace, dc, datacenter, svc, service, ...rest] = id.segments
-  if (ns !== 'ns' || dc !== 'dc' || svc !== 'svc' || rest.length > 0 || service === undefined) return undefined
+  if (ns !== 'ns' || dc !== 'dc' || svc !== 'svc' || rest.length > 0 || service === undefined)
+    return undefined
   if (service.includes('%') || service.includes('.')) return undefined
   return `${service}.${namespace}.${datacenter}.internal.${id.trustDomain}`
 }
@@ -68,7 +73,8 @@ function split(text: string): { trustDomain: string; segments: string[] } {
   const trustDomain = parts?.[1]?.toLowerCase()
   const path = parts?.[2]
   if (trustDomain === undefined || path === undefined) throw bad(text, 'spiffe://<trust domain>/<path>')
-  if (!trustDomainForm.test(trustDomain)) throw bad(text, 'a trust domain of letters, digits, ".", "-" and "_"')
+  if (!trustDomainForm.test(trustDomain))
+    throw bad(text, 'a trust domain of letters, digits, ".", "-" and "_"')
   return { trustDomain, segments: path.split('/') }
 }
 
@@ -80,5 +86,8 @@ function requireSegment(text: string, segment: string): void {
 }
 
 function bad(text: string, expected: string): SidespliceError {
-  return new SidespliceError(`got SPIFFE ID ${JSON.stringify(text)}, expected ${expected}`, { source: 'identity', code: 'bad_spiffe_id' })
+  return new SidespliceError(`got SPIFFE ID ${JSON.stringify(text)}, expected ${expected}`, {
+    source: 'identity',
+    code: 'bad_spiffe_id',
+  })
 }

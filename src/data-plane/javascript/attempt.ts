@@ -25,7 +25,10 @@ export class Attempt {
   }
 
   /** Dialing and handshake are over, one way or the other. */
-  measured(times: { readonly connectMs?: number | undefined; readonly handshakeMs?: number | undefined }): void {
+  measured(times: {
+    readonly connectMs?: number | undefined
+    readonly handshakeMs?: number | undefined
+  }): void {
     this.#times = defined({ connectMs: times.connectMs, handshakeMs: times.handshakeMs })
     this.#dialed()
   }

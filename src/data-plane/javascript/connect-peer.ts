@@ -1,7 +1,7 @@
 // Reaching one endpoint: TCP, TLS handshake, certificate, identity, within one time limit.
 import type { Socket } from 'node:net'
-import tls, { type TLSSocket } from 'node:tls'
 import { isIP } from 'node:net'
+import tls, { type TLSSocket } from 'node:tls'
 import { errorCode } from '../../errors.ts'
 import { uriSans } from '../../identity/uri-sans.ts'
 import type { AttemptOutcome } from '../reasons.ts'
@@ -11,7 +11,7 @@ import { dial } from './dial.ts'
 import { certificateRefusal, presentedCertificates, staleTrustRefusal } from './peer-certificate.ts'
 import type { Step } from './route.ts'
 import type { Session } from './session.ts'
-import { alertName, isCertificateError, isCertificateAlert, type TlsIdentity } from './tls.ts'
+import { alertName, isCertificateAlert, isCertificateError, type TlsIdentity } from './tls.ts'
 
 export interface PeerConnection {
   readonly socket: TLSSocket
@@ -34,7 +34,11 @@ export interface PeerFailure {
 }
 
 /** @throws SessionOver */
-export async function connectPeer(session: Session, core: Core, { planned, limitMs }: Step): Promise<PeerConnection | PeerFailure> {
+export async function connectPeer(
+  session: Session,
+  core: Core,
+  { planned, limitMs }: Step,
+): Promise<PeerConnection | PeerFailure> {
   const identity = core.identity()
   if (identity === undefined) return { failure: 'handshake_failed', detail: 'no certificate of our own yet' }
   const startedAt = performance.now()
@@ -59,11 +63,15 @@ export async function connectPeer(session: Session, core: Core, { planned, limit
   const presented = presentedCertificates(socket)
   const [leaf] = presented
   const refusal = certificateRefusal(presented, identity, 'server')
-  if (leaf === undefined || refusal !== undefined) return fail('peer_certificate_refused', refusal ?? 'none presented')
+  if (leaf === undefined || refusal !== undefined)
+    return fail('peer_certificate_refused', refusal ?? 'none presented')
   const sans = uriSans(leaf)
   const [uri] = sans
   if (uri === undefined || sans.length !== 1 || !planned.expect.includes(uri)) {
-    return fail('identity_mismatch', `got ${sans.join(' ') || 'no URI SAN'}, expected ${planned.expect.join(' or ')}`)
+    return fail(
+      'identity_mismatch',
+      `got ${sans.join(' ') || 'no URI SAN'}, expected ${planned.expect.join(' or ')}`,
+    )
   }
   return {
     socket,
@@ -72,7 +80,8 @@ export async function connectPeer(session: Session, core: Core, { planned, limit
     connectMs,
     handshakeMs,
     wasCut,
-    refusalNow: () => staleTrustRefusal(presented, { used: identity, now: core.identity(), purpose: 'server' }),
+    refusalNow: () =>
+      staleTrustRefusal(presented, { used: identity, now: core.identity(), purpose: 'server' }),
   }
 }
 
@@ -81,9 +90,15 @@ interface HandshakeOptions {
   readonly serverName: string
   readonly limitMs: number
 }
-type Shaken = { readonly socket: TLSSocket; readonly wasCut: () => boolean } | { readonly failure: AttemptOutcome; readonly detail: string }
+type Shaken =
+  | { readonly socket: TLSSocket; readonly wasCut: () => boolean }
+  | { readonly failure: AttemptOutcome; readonly detail: string }
 
-function handshake(session: Session, raw: Socket, { identity, serverName, limitMs }: HandshakeOptions): Promise<Shaken> {
+function handshake(
+  session: Session,
+  raw: Socket,
+  { identity, serverName, limitMs }: HandshakeOptions,
+): Promise<Shaken> {
   return session.wait<Shaken>(resolve => {
     const socket = tls.connect({
       socket: raw,
@@ -100,7 +115,9 @@ function handshake(session: Session, raw: Socket, { identity, serverName, limitM
     socket.on('session', () => {
       handshakeBytes = raw.bytesRead
     })
-    const limit = after(limitMs, () => resolve({ failure: 'handshake_timeout', detail: `not done in ${Math.round(limitMs)} ms` }))
+    const limit = after(limitMs, () =>
+      resolve({ failure: 'handshake_timeout', detail: `not done in ${Math.round(limitMs)} ms` }),
+    )
     const onSecure = () => {
       handshakeBytes = raw.bytesRead
       resolve({ socket, wasCut: () => raw.bytesRead === handshakeBytes })
@@ -120,5 +137,8 @@ function handshakeFailure(code: string): { readonly failure: AttemptOutcome; rea
   const alert = alertName(code)
   if (alert === undefined) return { failure: 'handshake_failed', detail: code }
   // TLS 1.2 judges our certificate within the handshake.
-  return { failure: isCertificateAlert(alert) ? 'denied_by_peer' : 'handshake_failed', detail: `alert ${alert}` }
+  return {
+    failure: isCertificateAlert(alert) ? 'denied_by_peer' : 'handshake_failed',
+    detail: `alert ${alert}`,
+  }
 }

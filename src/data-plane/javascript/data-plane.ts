@@ -15,8 +15,8 @@ import type {
   TerminationReason,
 } from '../interface.ts'
 import type { Core } from './core.ts'
-import { hasDescriptorsFor } from './descriptors.ts'
 import { after } from './deadline.ts'
+import { hasDescriptorsFor } from './descriptors.ts'
 import { serveInbound } from './inbound.ts'
 import { ListeningSockets } from './listening-sockets.ts'
 import { serveOutbound } from './outbound.ts'
@@ -26,7 +26,12 @@ import { Tally } from './tally.ts'
 import { buildTlsIdentity, type TlsIdentity } from './tls.ts'
 
 export class JavascriptDataPlane implements DataPlane {
-  readonly capabilities: Capabilities = Object.freeze({ truncation: false, alerts: false, sendQueue: false, backlog: false })
+  readonly capabilities: Capabilities = Object.freeze({
+    truncation: false,
+    alerts: false,
+    sendQueue: false,
+    backlog: false,
+  })
 
   readonly #policy: DataPlaneOptions['policy']
   readonly #core: Core
@@ -82,7 +87,13 @@ export class JavascriptDataPlane implements DataPlane {
     return this.#tally
   }
 
-  async drain({ graceMs, signal }: { readonly graceMs: number; readonly signal?: AbortSignal }): Promise<{ readonly cut: number }> {
+  async drain({
+    graceMs,
+    signal,
+  }: {
+    readonly graceMs: number
+    readonly signal?: AbortSignal
+  }): Promise<{ readonly cut: number }> {
     await this.#sockets.stop('inbound')
     if (this.#sessions.size > 0 && graceMs > 0 && signal?.aborted !== true) {
       await new Promise<void>(resolve => {
@@ -122,10 +133,12 @@ export class JavascriptDataPlane implements DataPlane {
       report: record => this.#ended(session, record),
     })
     this.#sessions.set(session.id, session)
-    if (!hasDescriptorsFor(this.#sessions.size)) return session.abort('descriptors_exhausted', `${this.#sessions.size} sessions`)
+    if (!hasDescriptorsFor(this.#sessions.size))
+      return session.abort('descriptors_exhausted', `${this.#sessions.size} sessions`)
     const serve = spec.direction === 'inbound' ? serveInbound : serveOutbound
     serve(session, this.#core).catch((error: unknown) => {
-      if (!(error instanceof SessionOver)) session.abort('internal_error', error instanceof Error ? error.stack : String(error))
+      if (!(error instanceof SessionOver))
+        session.abort('internal_error', error instanceof Error ? error.stack : String(error))
     })
   }
 

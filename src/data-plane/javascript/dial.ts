@@ -14,7 +14,9 @@ export const socketOptions = {
   allowHalfOpen: true,
 } as const
 
-export type Dialed = { readonly socket: Socket } | { readonly failure: 'connect_failed' | 'connect_timeout'; readonly detail: string }
+export type Dialed =
+  | { readonly socket: Socket }
+  | { readonly failure: 'connect_failed' | 'connect_timeout'; readonly detail: string }
 
 /**
  * Dials; a host name is looked up now. The session is ended where the process has no descriptors left: no other endpoint

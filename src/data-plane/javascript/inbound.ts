@@ -23,7 +23,12 @@ export async function serveInbound(session: Session, core: Core): Promise<void> 
   const [leaf] = presented
   const refusal = certificateRefusal(presented, identity, 'client')
   if (leaf === undefined || refusal !== undefined) return session.abort('peer_certificate_refused', refusal)
-  const question = { session: session.id, listener: session.spec.key, uriSans: uriSans(leaf), serial: leaf.serialNumber }
+  const question = {
+    session: session.id,
+    listener: session.spec.key,
+    uriSans: uriSans(leaf),
+    serial: leaf.serialNumber,
+  }
 
   for (;;) {
     const answer = await ask(session, core.admit, question)
@@ -59,7 +64,10 @@ export async function serveInbound(session: Session, core: Core): Promise<void> 
   }
 }
 
-async function dialApp(session: Session, { target, connectTimeoutMs }: Admission): Promise<Socket | undefined> {
+async function dialApp(
+  session: Session,
+  { target, connectTimeoutMs }: Admission,
+): Promise<Socket | undefined> {
   session.state = 'dialing'
   const startedAt = performance.now()
   const dialed = await dial(session, target, connectTimeoutMs)
@@ -77,7 +85,10 @@ function handshake(session: Session, identity: TlsIdentity): Promise<TLSSocket> 
   return session.wait<TLSSocket>(resolve => {
     const limitMs = session.spec.handshakeTimeoutMs
     const limit = after(limitMs, () => {
-      session.abort('handshake_timeout', raw.bytesRead === 0 ? `silent for ${limitMs} ms` : `not done in ${limitMs} ms`)
+      session.abort(
+        'handshake_timeout',
+        raw.bytesRead === 0 ? `silent for ${limitMs} ms` : `not done in ${limitMs} ms`,
+      )
     })
     // OpenSSL's alert is on its way, or the peer is gone: the connection closes by itself.
     const failed = (code: string) => {

@@ -56,8 +56,11 @@ export class ListeningSockets {
   async stop(direction?: ListenerSpec['direction']): Promise<void> {
     if (direction === undefined) this.#closed = true
     await this.#changes
-    for (const [key, failed] of this.#failed) if (direction === undefined || failed.spec.direction === direction) this.#forget(key)
-    const stopping = [...this.#listening].filter(([, { spec }]) => direction === undefined || spec.direction === direction)
+    for (const [key, failed] of this.#failed)
+      if (direction === undefined || failed.spec.direction === direction) this.#forget(key)
+    const stopping = [...this.#listening].filter(
+      ([, { spec }]) => direction === undefined || spec.direction === direction,
+    )
     await Promise.all(stopping.map(([key, listening]) => this.#takeQueuedAndClose(key, listening)))
   }
 
@@ -130,7 +133,13 @@ export class ListeningSockets {
     try {
       await listen(server, spec.bind)
     } catch (error) {
-      return { key: spec.key, name: spec.name, direction: spec.direction, bind: spec.bind, error: errorCode(error) }
+      return {
+        key: spec.key,
+        name: spec.name,
+        direction: spec.direction,
+        bind: spec.bind,
+        error: errorCode(error),
+      }
     }
     // accept(2) fails without descriptors or memory; the listener outlives it.
     server.on('error', () => {})

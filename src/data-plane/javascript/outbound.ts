@@ -4,7 +4,7 @@ import type { EndReason } from '../reasons.ts'
 import { Attempt } from './attempt.ts'
 import { connectPeer, type PeerConnection } from './connect-peer.ts'
 import type { Core } from './core.ts'
-import { firstRecord, relay, type RelayEnd } from './relay.ts'
+import { firstRecord, type RelayEnd, relay } from './relay.ts'
 import { Route } from './route.ts'
 import type { Session } from './session.ts'
 
@@ -81,7 +81,9 @@ function conclude(session: Session, attempt: Attempt, end: Exclude<RelayEnd, { k
   if (end.kind === 'closed') {
     attempt.carried()
     attempt.end('connected')
-    return session.finish(session.bytesToUpstream + session.bytesToDownstream === 0 ? 'closed_before_first_byte' : 'closed')
+    return session.finish(
+      session.bytesToUpstream + session.bytesToDownstream === 0 ? 'closed_before_first_byte' : 'closed',
+    )
   }
   if (end.kind === 'timeout') {
     attempt.end('connected')
@@ -102,7 +104,8 @@ function giveUp(session: Session, route: Route): void {
   const [only, ...others] = outcomes
   const last = session.attempts.at(-1)
   const detail = last === undefined ? undefined : `${last.endpoint}: ${last.detail ?? last.outcome}`
-  if (others.length === 0 && (only === 'denied_by_peer' || only === 'peer_app_unreachable')) return session.abort(only, detail)
+  if (others.length === 0 && (only === 'denied_by_peer' || only === 'peer_app_unreachable'))
+    return session.abort(only, detail)
   const reason: EndReason = route.outOfTime ? 'connect_timeout' : 'connect_failed'
   session.abort(reason, detail)
 }

@@ -22,7 +22,11 @@ export function presentedCertificates(socket: TLSSocket): readonly X509Certifica
 }
 
 /** Why this peer's certificates are refused, although their chain was verified; undefined where they are not. */
-export function certificateRefusal(presented: readonly X509Certificate[], identity: TlsIdentity, purpose: Purpose): string | undefined {
+export function certificateRefusal(
+  presented: readonly X509Certificate[],
+  identity: TlsIdentity,
+  purpose: Purpose,
+): string | undefined {
   const [leaf, ...others] = presented
   if (leaf === undefined) return 'none presented'
   const bytes = presented.reduce((sum, certificate) => sum + certificate.raw.length, 0)
@@ -46,7 +50,8 @@ export function staleTrustRefusal(
 
 function verify(presented: readonly X509Certificate[], identity: TlsIdentity, purpose: Purpose): void {
   const [leaf, ...others] = presented
-  if (leaf !== undefined) verifyChain({ leaf, presented: others, roots: identity.roots, now: Date.now(), purposes: [purpose] })
+  if (leaf !== undefined)
+    verifyChain({ leaf, presented: others, roots: identity.roots, now: Date.now(), purposes: [purpose] })
 }
 
 function refusalOf(check: () => void): string | undefined {

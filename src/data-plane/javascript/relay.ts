@@ -2,9 +2,9 @@
 // none. Knows two duplex streams and nothing of how they came to be.
 import type { Duplex } from 'node:stream'
 import { errorCode } from '../../errors.ts'
-import { alertName } from './tls.ts'
-import type { Session } from './session.ts'
 import { after, type Deadline } from './deadline.ts'
+import type { Session } from './session.ts'
+import { alertName } from './tls.ts'
 
 export type Side = 'downstream' | 'upstream'
 
@@ -33,7 +33,12 @@ export function relay(options: RelayOptions): () => void {
   const unused = () => session.bytesToUpstream === 0 && session.bytesToDownstream === 0
   const up = { from: downstream, to: upstream, side: 'downstream' as Side, ended: downstream.readableEnded }
   const down = { from: upstream, to: downstream, side: 'upstream' as Side, ended: false }
-  const quiet = watchQuiet(session, [downstream, upstream], () => up.ended || down.ended, reason => finish({ kind: 'timeout', reason }))
+  const quiet = watchQuiet(
+    session,
+    [downstream, upstream],
+    () => up.ended || down.ended,
+    reason => finish({ kind: 'timeout', reason }),
+  )
 
   pump(up, bytes => {
     session.bytesToUpstream += bytes
@@ -59,7 +64,8 @@ export function relay(options: RelayOptions): () => void {
       from.resume()
     })
     on(from, 'end', () => {
-      if (side === 'upstream' && unused() && wasCut?.() === true) return finish({ kind: 'unused', detail: 'closed without close_notify' })
+      if (side === 'upstream' && unused() && wasCut?.() === true)
+        return finish({ kind: 'unused', detail: 'closed without close_notify' })
       half.ended = true
       quiet.closed()
       to.end()
@@ -104,7 +110,9 @@ export function relay(options: RelayOptions): () => void {
 }
 
 /** What it means where the peer's first word after the handshake was this end of the stream. */
-export function firstRecord(detail: string): ['denied_by_peer' | 'peer_app_unreachable' | 'closed_before_first_byte', string] {
+export function firstRecord(
+  detail: string,
+): ['denied_by_peer' | 'peer_app_unreachable' | 'closed_before_first_byte', string] {
   if (!detail.startsWith('alert ')) return ['closed_before_first_byte', detail]
   return [detail === 'alert internal_error' ? 'peer_app_unreachable' : 'denied_by_peer', detail]
 }
@@ -136,9 +144,12 @@ function watchQuiet(
     schedule()
   }
 
-  function limits(): { readonly ms: number; readonly reason: 'half_close_timeout' | 'idle_timeout' } | undefined {
+  function limits():
+    | { readonly ms: number; readonly reason: 'half_close_timeout' | 'idle_timeout' }
+    | undefined {
     const half = halfClosed()
-    if (half && (idleTimeoutMs === 0 || halfCloseTimeoutMs <= idleTimeoutMs)) return { ms: halfCloseTimeoutMs, reason: 'half_close_timeout' }
+    if (half && (idleTimeoutMs === 0 || halfCloseTimeoutMs <= idleTimeoutMs))
+      return { ms: halfCloseTimeoutMs, reason: 'half_close_timeout' }
     return idleTimeoutMs === 0 ? undefined : { ms: idleTimeoutMs, reason: 'idle_timeout' }
   }
 

@@ -34,7 +34,10 @@ export class Route {
     const planned = plan.attempts[this.#next++]
     const leftMs = this.#deadlineAt - performance.now()
     if (planned === undefined || leftMs <= 0) return undefined
-    return { planned, limitMs: this.#next === plan.attempts.length ? leftMs : Math.min(planned.timeLimitMs, leftMs) }
+    return {
+      planned,
+      limitMs: this.#next === plan.attempts.length ? leftMs : Math.min(planned.timeLimitMs, leftMs),
+    }
   }
 
   /**

@@ -1,7 +1,14 @@
 // One proxied connection of the JavaScript data plane: where it stands, what it waits for, what its record will say.
 import type { Socket } from 'node:net'
 import type tls from 'node:tls'
-import type { AttemptRecord, ListenerSpec, SessionId, SessionRecord, SessionState, SessionView } from '../interface.ts'
+import type {
+  AttemptRecord,
+  ListenerSpec,
+  SessionId,
+  SessionRecord,
+  SessionState,
+  SessionView,
+} from '../interface.ts'
 import type { EndReason } from '../reasons.ts'
 import type { ListenerTally } from './tally.ts'
 
@@ -53,7 +60,9 @@ export class Session {
     this.state = facts.spec.direction === 'inbound' ? 'handshaking' : 'deciding'
     const { remoteAddress, remotePort } = facts.downstream
     if (remoteAddress !== undefined) {
-      this.#downstreamAddress = remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
+      this.#downstreamAddress = remoteAddress.includes(':')
+        ? `[${remoteAddress}]:${remotePort}`
+        : `${remoteAddress}:${remotePort}`
     }
     this.own(facts.downstream)
   }

@@ -70,6 +70,7 @@ export class Tally implements Counters {
 
   /** Drops what no listener and no session uses any more. */
   prune(keys: ReadonlySet<string>): void {
-    for (const [key, listener] of this.listeners) if (listener.open === 0 && !keys.has(key)) this.listeners.delete(key)
+    for (const [key, listener] of this.listeners)
+      if (listener.open === 0 && !keys.has(key)) this.listeners.delete(key)
   }
 }

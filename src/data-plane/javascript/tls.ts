@@ -28,7 +28,8 @@ const ciphers = [
 ].join(':')
 
 // Nothing is resumed: Node admits by ticket a leaf that has expired since the ticket was made.
-const secureOptions = constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_CIPHER_SERVER_PREFERENCE
+const secureOptions =
+  constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_CIPHER_SERVER_PREFERENCE
 
 /** @throws SidespliceError `identity_refused` */
 export function buildTlsIdentity(identity: DataPlaneIdentity): TlsIdentity {
