@@ -6,8 +6,8 @@ import { stat } from 'node:fs/promises'
 const lookEveryMs = 400
 
 export interface Watch {
-  /** The files to look at from now on, as they are now. */
-  watch(files: readonly string[]): Promise<void>
+  /** The files to look at from now on. A list that differs from the last counts as a change: what happened before is unknown. */
+  watch(files: readonly string[]): void
   close(): void
 }
 
@@ -22,9 +22,10 @@ export function watchFiles(onChange: () => void): Watch {
   let closed = false
   let timer = schedule()
   return {
-    async watch(next) {
+    watch(next) {
+      if (next.join('\n') === files.join('\n')) return
       files = next
-      settled = seen = await signature(next)
+      settled = ''
     },
     close() {
       closed = true
@@ -44,7 +45,7 @@ export function watchFiles(onChange: () => void): Watch {
     if (watched !== files) return
     const still = now === seen
     seen = now
-    if (still && now !== settled) {
+    if (still && watched.length > 0 && now !== settled) {
       settled = now
       onChange()
     }

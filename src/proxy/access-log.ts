@@ -8,8 +8,8 @@ export function logSession(log: Log, level: AccessLog, record: SessionRecord): v
   const clean = record.reason === 'closed'
   if (level === 'off' || record.reason === 'closed_before_first_byte' || (level === 'errors' && clean)) return
   const fields = accessFields(record)
-  if (clean) log.info(fields, 'session')
-  else log.warn(fields, 'session')
+  if (clean) log.info(fields, 'session ended')
+  else log.warn(fields, 'session ended')
 }
 
 /** snake_case, milliseconds rounded to microseconds; absent fields are left out. */

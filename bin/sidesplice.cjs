@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+'use strict'
+// The handler comes first: without one Node answers SIGUSR1 by opening its debugger, which asks no password.
+let printMetrics = () => {}
+process.on('SIGUSR1', () => printMetrics())
+
+const [major, minor] = process.versions.node.split('.').map(Number)
+if (major < 22 || (major === 22 && minor < 19)) {
+  process.stderr.write(`sidesplice needs Node 22.19 or newer, this is ${process.versions.node}\n`)
+  process.exit(1)
+}
+
+import('../dist/cli/main.js').then(({ main }) =>
+  main({
+    argv: process.argv,
+    onPrintMetrics: handler => {
+      printMetrics = handler
+    },
+  }),
+)

@@ -1,0 +1,35 @@
+// From a file's name and the flags over it to everything that a sidecar starts from.
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { type Config, type Overrides, parseConfig } from '../config/config.ts'
+import { readIdentity } from '../config/identity-files.ts'
+import { ConfigError } from '../config/problem.ts'
+import { errorCode } from '../errors.ts'
+import { desiredState } from '../snapshot/from-config.ts'
+import type { DesiredState } from '../snapshot/snapshot.ts'
+
+export interface Loaded {
+  readonly config: Config
+  readonly desired: DesiredState
+  /** What to watch for changes. */
+  readonly files: readonly string[]
+}
+
+/** @throws ConfigError with every problem found */
+export async function load(file: string, overrides: Overrides): Promise<Loaded> {
+  const config = parseConfig({ file, text: await readConfig(file), overrides })
+  return { config, desired: desiredState(config, await readIdentity(config.identityFiles, Date.now())), files: filesOf(file, config) }
+}
+
+/** The configuration file and those that it names. */
+export function filesOf(file: string, { identityFiles }: Config): readonly string[] {
+  return [resolve(file), identityFiles.certFile, identityFiles.keyFile, identityFiles.caFile]
+}
+
+async function readConfig(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new ConfigError([{ where: file, got: errorCode(error), expected: 'a file that can be read' }])
+  }
+}

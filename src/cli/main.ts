@@ -1,0 +1,32 @@
+// The command line: what commands there are, and how the process ends.
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { demoCommand } from './demo.ts'
+import { proxyCommand } from './proxy.ts'
+
+/** 0 clean, 1 bad usage or configuration, 2 a failure while running. */
+export const exitCodes = { clean: 0, usage: 1, failure: 2 } as const
+
+export interface MainOptions {
+  readonly argv: readonly string[]
+  /** Registers what SIGUSR1 does; the handler itself is installed before anything is imported. */
+  readonly onPrintMetrics: (handler: () => void) => void
+}
+
+export async function main({ argv, onPrintMetrics }: MainOptions): Promise<void> {
+  const program = new Command('sidesplice')
+    .description('An L4 sidecar proxy for Consul Connect: mutual TLS, identity and authorization for unmodified applications.')
+    .version(version(), '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .showHelpAfterError('(sidesplice --help tells more)')
+    .addCommand(proxyCommand({ version: version(), onPrintMetrics }))
+    .addCommand(demoCommand())
+  for (const command of program.commands) command.helpOption('-h, --help', 'print this help').showHelpAfterError(`(sidesplice ${command.name()} --help tells more)`)
+  await program.parseAsync([...argv])
+}
+
+/** Of the package that this file belongs to. */
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return version
+}

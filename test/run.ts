@@ -1,0 +1,92 @@
+// Runs the suites, each in a process of its own, and sums them up. `node test/run.ts [suite …]`; without a name all that this
+// machine can run. With SIDESPLICE_REQUIRE_ALL=1 a missing part fails. All output is kept and searched for secrets.
+import { spawn } from 'node:child_process'
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { findSecrets } from './support/secrets.ts'
+import { type Suite, suites } from './suites.ts'
+
+interface Sum {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const output = join(root, '.test-output', process.versions.node)
+const secrets = join(output, 'secrets.txt')
+const requireAll = process.env['SIDESPLICE_REQUIRE_ALL'] === '1'
+// A suite that hangs must not hold the rest for ever.
+const suiteLimitMs = 25 * 60_000
+
+const names = process.argv.slice(2)
+const unknown = names.filter(name => !suites.some(suite => suite.name === name))
+if (unknown.length > 0) {
+  say(`no suite ${unknown.join(', ')}; there is ${suites.map(suite => suite.name).join(', ')}`)
+  process.exit(1)
+}
+rmSync(output, { recursive: true, force: true })
+mkdirSync(output, { recursive: true })
+writeFileSync(secrets, '')
+
+const total: Sum = { passed: 0, failed: 0, skipped: 0 }
+const leftOut: string[] = []
+for (const suite of suites.filter(({ name }) => names.length === 0 || names.includes(name))) {
+  const missing = suite.missing()
+  if (missing.length > 0) {
+    leftOut.push(`${suite.name} (missing: ${missing.join(', ')})`)
+    continue
+  }
+  say(`\n=== ${suite.name}, Node ${process.versions.node}`)
+  const sum = await runSuite(suite)
+  total.passed += sum.passed
+  total.failed += sum.failed
+  total.skipped += sum.skipped
+}
+
+const leaks = findSecrets(output, secrets)
+say('')
+if (leaks.length > 0) {
+  for (const leak of leaks) say(`secret found in output: ${leak}`)
+  total.failed++
+} else {
+  say('no key and no certificate in any output')
+  total.passed++
+}
+if (leftOut.length > 0) {
+  say(`left out: ${leftOut.join('; ')}`)
+  say('npm run test:setup (as root) brings what they need')
+  if (requireAll) total.failed += leftOut.length
+}
+say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
+process.exit(total.failed > 0 ? 1 : 0)
+
+async function runSuite({ name, files }: Suite): Promise<Sum> {
+  const tally = join(output, `${name}.json`)
+  const args = ['--test', '--test-reporter=spec', '--test-reporter-destination=stdout']
+  args.push('--test-reporter=./test/support/tally.ts', `--test-reporter-destination=${tally}`, files)
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, SIDESPLICE_TEST_SECRETS: secrets, SIDESPLICE_TEST_OUTPUT: output },
+  })
+  const kept = createWriteStream(join(output, `${name}.log`))
+  for (const [from, to] of [[child.stdout, process.stdout], [child.stderr, process.stderr]] as const) {
+    from.pipe(to, { end: false })
+    from.pipe(kept, { end: false })
+  }
+  const limit = setTimeout(() => child.kill('SIGKILL'), suiteLimitMs)
+  const code = await new Promise<number | null>(resolve => child.once('close', resolve))
+  clearTimeout(limit)
+  await new Promise(resolve => kept.end(resolve))
+  const sum = existsSync(tally) ? (JSON.parse(readFileSync(tally, 'utf8') || '{}') as Partial<Sum>) : {}
+  const { passed = 0, failed = 0, skipped = 0 } = sum
+  // A runner that died, or found no test at all, has not passed.
+  if (passed + failed + skipped === 0 || (code !== 0 && failed === 0)) return { passed, failed: failed + 1, skipped }
+  return { passed, failed, skipped }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}

@@ -1,0 +1,42 @@
+// The suites there are, and what each needs beside npm's packages.
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+export interface Suite {
+  readonly name: string
+  readonly files: string
+  /** What is missing on this machine; empty where the suite can run. */
+  readonly missing: () => readonly string[]
+}
+
+const nothing = () => []
+
+export const suites: readonly Suite[] = [
+  { name: 'unit', files: 'test/unit/**/*.test.ts', missing: nothing },
+  { name: 'conformance', files: 'test/conformance/**/*.test.ts', missing: () => programs(['openssl']) },
+  { name: 'e2e', files: 'test/e2e/**/*.test.ts', missing: nothing },
+  {
+    name: 'apps',
+    files: 'test/apps/**/*.test.ts',
+    missing: () => [...programs(['redis-server', 'redis-benchmark', 'pgbench']), ...postgres()],
+  },
+  { name: 'package', files: 'test/package/**/*.test.ts', missing: () => programs(['npm']) },
+]
+
+function programs(names: readonly string[]): readonly string[] {
+  return names.filter(name => findProgram(name) === undefined)
+}
+
+export function findProgram(name: string): string | undefined {
+  const folders = (process.env['PATH'] ?? '').split(delimiter)
+  return folders.map(folder => join(folder, name)).find(path => existsSync(path))
+}
+
+function postgres(): readonly string[] {
+  return postgresFolder() === undefined ? ['postgresql'] : []
+}
+
+/** Where Debian keeps PostgreSQL's server programs, newest first. */
+export function postgresFolder(): string | undefined {
+  return [18, 17, 16, 15, 14, 13].map(version => `/usr/lib/postgresql/${version}/bin`).find(folder => existsSync(join(folder, 'initdb')))
+}
