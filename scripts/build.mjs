@@ -10,10 +10,14 @@ const sources = ['src', 'package.json', 'package-lock.json', 'tsconfig.json', 't
 
 if (process.argv.includes('--if-stale') && builtAt() >= newest()) process.exit()
 rmSync(join(root, 'dist'), { recursive: true, force: true })
-execFileSync(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'], {
-  cwd: root,
-  stdio: 'inherit',
-})
+execFileSync(
+  process.execPath,
+  [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'],
+  {
+    cwd: root,
+    stdio: 'inherit',
+  },
+)
 writeFileSync(stamp, '')
 
 function builtAt() {

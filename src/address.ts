@@ -32,5 +32,10 @@ export function formatAddress(address: Address): string {
 
 /** 127.0.0.0/8, ::1 and the name `localhost` (RFC 6761 section 6.3): reachable from this machine only. */
 export function isLoopback(host: string): boolean {
-  return /^127\.\d+\.\d+\.\d+$/.test(host) || /^(0*:){2,7}0*1$/.test(host) || host === '::1' || host.toLowerCase() === 'localhost'
+  return (
+    /^127\.\d+\.\d+\.\d+$/.test(host) ||
+    /^(0*:){2,7}0*1$/.test(host) ||
+    host === '::1' ||
+    host.toLowerCase() === 'localhost'
+  )
 }

@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process'
 import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { findSecrets } from './support/secrets.ts'
 import { type Suite, suites } from './suites.ts'
+import { findSecrets } from './support/secrets.ts'
 
 interface Sum {
   passed: number
@@ -16,7 +16,7 @@ interface Sum {
 const root = fileURLToPath(new URL('..', import.meta.url))
 const output = join(root, '.test-output', process.versions.node)
 const secrets = join(output, 'secrets.txt')
-const requireAll = process.env['SIDESPLICE_REQUIRE_ALL'] === '1'
+const requireAll = process.env.SIDESPLICE_REQUIRE_ALL === '1'
 // A suite that hangs must not hold the rest for ever.
 const suiteLimitMs = 25 * 60_000
 
@@ -72,7 +72,10 @@ async function runSuite({ name, files }: Suite): Promise<Sum> {
     env: { ...process.env, SIDESPLICE_TEST_SECRETS: secrets, SIDESPLICE_TEST_OUTPUT: output },
   })
   const kept = createWriteStream(join(output, `${name}.log`))
-  for (const [from, to] of [[child.stdout, process.stdout], [child.stderr, process.stderr]] as const) {
+  for (const [from, to] of [
+    [child.stdout, process.stdout],
+    [child.stderr, process.stderr],
+  ] as const) {
     from.pipe(to, { end: false })
     from.pipe(kept, { end: false })
   }
@@ -83,7 +86,8 @@ async function runSuite({ name, files }: Suite): Promise<Sum> {
   const sum = existsSync(tally) ? (JSON.parse(readFileSync(tally, 'utf8') || '{}') as Partial<Sum>) : {}
   const { passed = 0, failed = 0, skipped = 0 } = sum
   // A runner that died, or found no test at all, has not passed.
-  if (passed + failed + skipped === 0 || (code !== 0 && failed === 0)) return { passed, failed: failed + 1, skipped }
+  if (passed + failed + skipped === 0 || (code !== 0 && failed === 0))
+    return { passed, failed: failed + 1, skipped }
   return { passed, failed, skipped }
 }
 

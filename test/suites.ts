@@ -28,7 +28,7 @@ function programs(names: readonly string[]): readonly string[] {
 }
 
 export function findProgram(name: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter)
+  const folders = (process.env.PATH ?? '').split(delimiter)
   return folders.map(folder => join(folder, name)).find(path => existsSync(path))
 }
 
@@ -38,5 +38,7 @@ function postgres(): readonly string[] {
 
 /** Where Debian keeps PostgreSQL's server programs, newest first. */
 export function postgresFolder(): string | undefined {
-  return [18, 17, 16, 15, 14, 13].map(version => `/usr/lib/postgresql/${version}/bin`).find(folder => existsSync(join(folder, 'initdb')))
+  return [18, 17, 16, 15, 14, 13]
+    .map(version => `/usr/lib/postgresql/${version}/bin`)
+    .find(folder => existsSync(join(folder, 'initdb')))
 }

@@ -1,5 +1,5 @@
 // The metrics, named where they are fed: counters of the data plane read at each scrape, and what session records tell.
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Counters, ListenerCounters, SessionRecord } from '../data-plane/interface.ts'
 import { passedOverUntil } from '../upstream/choice.ts'
 
@@ -30,18 +30,38 @@ export function createMetrics(sources: MetricsSources): Metrics {
   collectDefaultMetrics({ register })
 
   const byListener = ['direction', 'service'] as const
-  const read = (kind: 'counter' | 'gauge', facts: { name: string; help: string; value: (listener: ListenerCounters) => number }) => {
+  const read = (
+    kind: 'counter' | 'gauge',
+    facts: { name: string; help: string; value: (listener: ListenerCounters) => number },
+  ) => {
     const collect = function (this: Counter<string> | Gauge<string>) {
       this.reset()
-      for (const listener of sources.counters().listeners.values()) this.inc(labels(listener), facts.value(listener))
+      for (const listener of sources.counters().listeners.values())
+        this.inc(labels(listener), facts.value(listener))
     }
     const configuration = { name: facts.name, help: facts.help, labelNames: byListener, registers, collect }
     return kind === 'counter' ? new Counter(configuration) : new Gauge(configuration)
   }
-  read('counter', { name: 'sidesplice_connections_accepted_total', help: 'Connections accepted', value: ({ accepted }) => accepted })
-  read('gauge', { name: 'sidesplice_sessions_open', help: 'Sessions that live now', value: ({ open }) => open })
-  read('gauge', { name: 'sidesplice_policy_waiting', help: 'Sessions that wait for a decision', value: ({ waiting }) => waiting })
-  read('gauge', { name: 'sidesplice_listeners_up', help: 'Listeners that are bound', value: ({ listening }) => Number(listening) })
+  read('counter', {
+    name: 'sidesplice_connections_accepted_total',
+    help: 'Connections accepted',
+    value: ({ accepted }) => accepted,
+  })
+  read('gauge', {
+    name: 'sidesplice_sessions_open',
+    help: 'Sessions that live now',
+    value: ({ open }) => open,
+  })
+  read('gauge', {
+    name: 'sidesplice_policy_waiting',
+    help: 'Sessions that wait for a decision',
+    value: ({ waiting }) => waiting,
+  })
+  read('gauge', {
+    name: 'sidesplice_listeners_up',
+    help: 'Listeners that are bound',
+    value: ({ listening }) => Number(listening),
+  })
   read('counter', {
     name: 'sidesplice_bytes_to_upstream_total',
     help: 'Payload bytes read from the side that opened the connection',
@@ -59,7 +79,15 @@ export function createMetrics(sources: MetricsSources): Metrics {
     help: 'Version and data plane, always 1',
     labelNames: ['version', 'data_plane', 'node', 'openssl'],
     registers,
-  }).set({ version: sources.version, data_plane: sources.dataPlaneName, node: process.versions.node, openssl: process.versions.openssl }, 1)
+  }).set(
+    {
+      version: sources.version,
+      data_plane: sources.dataPlaneName,
+      node: process.versions.node,
+      openssl: process.versions.openssl,
+    },
+    1,
+  )
   const current = (name: string, help: string, value: () => number) => {
     new Gauge({
       name,
@@ -72,8 +100,16 @@ export function createMetrics(sources: MetricsSources): Metrics {
   }
   current('sidesplice_ready', 'Whether certificates and listeners are up', () => Number(sources.ready()))
   current('sidesplice_config_generation', 'Number of the configuration in use', sources.generation)
-  current('sidesplice_leaf_not_before_timestamp_seconds', 'Start of our leaf certificate', () => (sources.leaf()?.notBeforeAt ?? 0) / 1000)
-  current('sidesplice_leaf_not_after_timestamp_seconds', 'End of our leaf certificate', () => (sources.leaf()?.notAfterAt ?? 0) / 1000)
+  current(
+    'sidesplice_leaf_not_before_timestamp_seconds',
+    'Start of our leaf certificate',
+    () => (sources.leaf()?.notBeforeAt ?? 0) / 1000,
+  )
+  current(
+    'sidesplice_leaf_not_after_timestamp_seconds',
+    'End of our leaf certificate',
+    () => (sources.leaf()?.notAfterAt ?? 0) / 1000,
+  )
   new Counter({
     name: 'sidesplice_log_lines_dropped_total',
     help: 'Log lines dropped because their reader did not keep up',
@@ -84,7 +120,12 @@ export function createMetrics(sources: MetricsSources): Metrics {
     },
   })
 
-  const reloads = new Counter({ name: 'sidesplice_config_reloads_total', help: 'Configuration changes seen', labelNames: ['result'], registers })
+  const reloads = new Counter({
+    name: 'sidesplice_config_reloads_total',
+    help: 'Configuration changes seen',
+    labelNames: ['result'],
+    registers,
+  })
   for (const result of ['success', 'failure']) reloads.inc({ result }, 0)
   const ended = new Counter({
     name: 'sidesplice_sessions_ended_total',
@@ -98,9 +139,13 @@ export function createMetrics(sources: MetricsSources): Metrics {
     labelNames: ['service', 'outcome'],
     registers,
   })
-  const duration = (name: string, help: string) => new Histogram({ name, help, labelNames: byListener, buckets: durationBuckets, registers })
+  const duration = (name: string, help: string) =>
+    new Histogram({ name, help, labelNames: byListener, buckets: durationBuckets, registers })
   const policySeconds = duration('sidesplice_policy_duration_seconds', 'Waiting for decisions')
-  const connectSeconds = duration('sidesplice_connect_duration_seconds', 'Dialing the endpoint or local app that carried the session')
+  const connectSeconds = duration(
+    'sidesplice_connect_duration_seconds',
+    'Dialing the endpoint or local app that carried the session',
+  )
   const handshakeSeconds = duration('sidesplice_handshake_duration_seconds', 'TLS handshakes that succeeded')
 
   return {
@@ -149,10 +194,20 @@ function endpointMetrics(sources: MetricsSources, registers: Registry[]): void {
       },
     })
   counter('sidesplice_endpoint_attempts_total', 'Attempts to reach the endpoint', ({ attempts }) => attempts)
-  counter('sidesplice_endpoint_failures_total', 'Attempts that failed and are held against the endpoint', ({ failures }) => failures)
-  gauge('sidesplice_endpoint_sessions_open', 'Sessions that dial the endpoint or are carried by it', ({ open }) => open)
-  gauge('sidesplice_endpoint_passed_over', 'Whether the endpoint is passed over because it keeps failing', (endpoint, now) =>
-    Number(passedOverUntil(endpoint, now) !== undefined),
+  counter(
+    'sidesplice_endpoint_failures_total',
+    'Attempts that failed and are held against the endpoint',
+    ({ failures }) => failures,
+  )
+  gauge(
+    'sidesplice_endpoint_sessions_open',
+    'Sessions that dial the endpoint or are carried by it',
+    ({ open }) => open,
+  )
+  gauge(
+    'sidesplice_endpoint_passed_over',
+    'Whether the endpoint is passed over because it keeps failing',
+    (endpoint, now) => Number(passedOverUntil(endpoint, now) !== undefined),
   )
 }
 

@@ -19,11 +19,18 @@ type Answer = { readonly status: number; readonly type: string; readonly body: s
 const maxConnections = 64
 
 /** @throws SidespliceError `admin_bind_failed` */
-export async function serveAdmin(scope: AdminScope, bind: Address, sources: AdminSources): Promise<AdminServer> {
+export async function serveAdmin(
+  scope: AdminScope,
+  bind: Address,
+  sources: AdminSources,
+): Promise<AdminServer> {
   const routes = routesOf(scope, sources)
-  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 65_000, maxHeaderSize: 8192 }, (request, response) => {
-    void respond(request, response, routes)
-  })
+  const server = createServer(
+    { requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 65_000, maxHeaderSize: 8192 },
+    (request, response) => {
+      void respond(request, response, routes)
+    },
+  )
   server.maxConnections = maxConnections
   try {
     await listen(server, bind)
@@ -55,10 +62,15 @@ function routesOf(scope: AdminScope, sources: AdminSources): ReadonlyMap<string,
       '/ready',
       async () => {
         const missing = sources.missing()
-        return missing.length === 0 ? text(200, 'ready\n') : text(503, `not ready, missing:\n${missing.map(item => `- ${item}\n`).join('')}`)
+        return missing.length === 0
+          ? text(200, 'ready\n')
+          : text(503, `not ready, missing:\n${missing.map(item => `- ${item}\n`).join('')}`)
       },
     ],
-    ['/metrics', async () => ({ status: 200, type: sources.metrics.contentType, body: await sources.metrics.text() })],
+    [
+      '/metrics',
+      async () => ({ status: 200, type: sources.metrics.contentType, body: await sources.metrics.text() }),
+    ],
   ])
   if (scope === 'admin') {
     routes.set('/sessions', async () => json(sources.sessions()))
@@ -67,7 +79,11 @@ function routesOf(scope: AdminScope, sources: AdminSources): ReadonlyMap<string,
   return routes
 }
 
-async function respond(request: IncomingMessage, response: ServerResponse, routes: ReadonlyMap<string, () => Promise<Answer>>): Promise<void> {
+async function respond(
+  request: IncomingMessage,
+  response: ServerResponse,
+  routes: ReadonlyMap<string, () => Promise<Answer>>,
+): Promise<void> {
   const answer = await answerTo(request, routes).catch(error => text(500, `${errorCode(error)}\n`))
   response.writeHead(answer.status, {
     'content-type': answer.type,
@@ -78,11 +94,15 @@ async function respond(request: IncomingMessage, response: ServerResponse, route
   response.end(request.method === 'HEAD' ? undefined : answer.body)
 }
 
-async function answerTo(request: IncomingMessage, routes: ReadonlyMap<string, () => Promise<Answer>>): Promise<Answer> {
+async function answerTo(
+  request: IncomingMessage,
+  routes: ReadonlyMap<string, () => Promise<Answer>>,
+): Promise<Answer> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET is answered here\n')
   const path = (request.url ?? '/').split('?')[0] ?? '/'
   const route = routes.get(path)
-  if (route === undefined) return text(404, `nothing at this path; there is ${[...routes.keys()].join(', ')}\n`)
+  if (route === undefined)
+    return text(404, `nothing at this path; there is ${[...routes.keys()].join(', ')}\n`)
   return route()
 }
 

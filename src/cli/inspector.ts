@@ -16,5 +16,5 @@ export async function closeUnaskedInspector(): Promise<void> {
 }
 
 function asked(): boolean {
-  return [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''].some(text => text.includes('--inspect'))
+  return [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some(text => text.includes('--inspect'))
 }

@@ -46,7 +46,8 @@ export class LineSink {
   /** Resolves when all is written, or after `limitMs`. */
   async flush(limitMs: number): Promise<void> {
     const until = performance.now() + limitMs
-    while (!this.#writeOut() && performance.now() < until) await new Promise(resolve => setTimeout(resolve, retryMs))
+    while (!this.#writeOut() && performance.now() < until)
+      await new Promise(resolve => setTimeout(resolve, retryMs))
   }
 
   /** For a process that is about to die: blocks, `limitMs` at most. */

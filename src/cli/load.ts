@@ -18,7 +18,11 @@ export interface Loaded {
 /** @throws ConfigError with every problem found */
 export async function load(file: string, overrides: Overrides): Promise<Loaded> {
   const config = parseConfig({ file, text: await readConfig(file), overrides })
-  return { config, desired: desiredState(config, await readIdentity(config.identityFiles, Date.now())), files: filesOf(file, config) }
+  return {
+    config,
+    desired: desiredState(config, await readIdentity(config.identityFiles, Date.now())),
+    files: filesOf(file, config),
+  }
 }
 
 /** The configuration file and those that it names. */

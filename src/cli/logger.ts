@@ -13,11 +13,18 @@ export interface ProcessLog extends Log {
   flushSync(limitMs: number): void
 }
 
-export function createLog(options: { readonly level: LogLevel; readonly json: boolean; readonly fd: number }): ProcessLog {
+export function createLog(options: {
+  readonly level: LogLevel
+  readonly json: boolean
+  readonly fd: number
+}): ProcessLog {
   const format = options.json ? (line: string) => line : textLine
   const sink = new LineSink({
     fd: nonBlocking(options.fd),
-    droppedLine: lines => format(`${JSON.stringify({ level: 'warn', time: new Date().toISOString(), lines, msg: 'log lines were dropped' })}\n`),
+    droppedLine: lines =>
+      format(
+        `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), lines, msg: 'log lines were dropped' })}\n`,
+      ),
   })
   const logger = pino(
     {

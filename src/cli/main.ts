@@ -15,18 +15,25 @@ export interface MainOptions {
 
 export async function main({ argv, onPrintMetrics }: MainOptions): Promise<void> {
   const program = new Command('sidesplice')
-    .description('An L4 sidecar proxy for Consul Connect: mutual TLS, identity and authorization for unmodified applications.')
+    .description(
+      'An L4 sidecar proxy for Consul Connect: mutual TLS, identity and authorization for unmodified applications.',
+    )
     .version(version(), '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(sidesplice --help tells more)')
     .addCommand(proxyCommand({ version: version(), onPrintMetrics }))
     .addCommand(demoCommand())
-  for (const command of program.commands) command.helpOption('-h, --help', 'print this help').showHelpAfterError(`(sidesplice ${command.name()} --help tells more)`)
+  for (const command of program.commands)
+    command
+      .helpOption('-h, --help', 'print this help')
+      .showHelpAfterError(`(sidesplice ${command.name()} --help tells more)`)
   await program.parseAsync([...argv])
 }
 
 /** Of the package that this file belongs to. */
 function version(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
   return version
 }

@@ -47,7 +47,9 @@ async function run(
     return refuse(error)
   }
   if (check) {
-    process.stdout.write(`${file}: good; ${loaded.desired.identity.leaf.id.uri}, ${loaded.config.upstreams.length} upstreams\n`)
+    process.stdout.write(
+      `${file}: good; ${loaded.desired.identity.leaf.id.uri}, ${loaded.config.upstreams.length} upstreams\n`,
+    )
     return 0
   }
   const { logLevel, logJson } = loaded.config.process
@@ -59,7 +61,10 @@ async function run(
   })
   return runLogged(log, async () => {
     if (await isReadableByOthers(loaded.config.identityFiles.keyFile)) {
-      log.warn({ file: loaded.config.identityFiles.keyFile }, 'the private key can be read by every user of this machine')
+      log.warn(
+        { file: loaded.config.identityFiles.keyFile },
+        'the private key can be read by every user of this machine',
+      )
     }
     await runSidecar({ file, overrides, loaded, log, ...options })
   })

@@ -53,7 +53,8 @@ export class Reload {
       next = await load(file, overrides)
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
-      for (const problem of error.problems) log.error({ because, problem: formatProblem(problem) }, 'configuration refused, the former one stays')
+      for (const problem of error.problems)
+        log.error({ because, problem: formatProblem(problem) }, 'configuration refused, the former one stays')
       return onResult(false)
     }
     this.#watch.watch(next.files)

@@ -2,7 +2,7 @@
 import { createMetrics, type Metrics } from '../admin/metrics.ts'
 import { type AdminServer, type AdminSources, serveAdmin } from '../admin/server.ts'
 import type { Overrides, ProcessSettings } from '../config/config.ts'
-import { Proxy } from '../proxy/proxy.ts'
+import { Sidecar } from '../proxy/sidecar.ts'
 import { describeState } from '../proxy/state.ts'
 import { LineSink } from './line-sink.ts'
 import type { Loaded } from './load.ts'
@@ -29,7 +29,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const signals = stopSignals()
   let settings = loaded.config.process
   let metrics: Metrics | undefined
-  const proxy = new Proxy({
+  const sidecar = new Sidecar({
     dataPlane: settings.dataPlane,
     log,
     accessLog: () => settings.accessLog,
@@ -37,31 +37,31 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   })
   metrics = createMetrics({
     version: options.version,
-    dataPlaneName: proxy.dataPlaneName,
-    counters: () => proxy.counters(),
-    leaf: () => proxy.snapshot?.identity.leaf,
-    generation: () => proxy.snapshot?.generation ?? 0,
-    ready: () => proxy.missing().length === 0,
+    dataPlaneName: sidecar.dataPlaneName,
+    counters: () => sidecar.counters(),
+    leaf: () => sidecar.snapshot?.identity.leaf,
+    generation: () => sidecar.snapshot?.generation ?? 0,
+    ready: () => sidecar.missing().length === 0,
     logLinesDropped: () => log.dropped(),
   })
   printOnSignal(options, metrics)
-  const admin = await serveOperators(settings, { proxy, metrics })
+  const admin = await serveOperators(settings, { sidecar, metrics })
   const reload = new Reload({
     ...options,
     onLoaded: async next => {
       settings = next.config.process
-      await proxy.apply(next.desired)
+      await sidecar.apply(next.desired)
     },
     onResult: succeeded => metrics.noteReload(succeeded),
   })
   try {
-    await proxy.apply(loaded.desired)
-    const missing = proxy.missing()
+    await sidecar.apply(loaded.desired)
+    const missing = sidecar.missing()
     if (missing.length === 0) log.info({ service: loaded.config.service }, 'ready')
     else log.warn({ service: loaded.config.service, missing }, 'running, not ready yet')
     reload.start()
     await signals.first
-    await stop(proxy, settings, { log, signals })
+    await stop(sidecar, settings, { log, signals })
   } finally {
     reload.close()
     await Promise.all(admin.map(server => server.close()))
@@ -69,27 +69,30 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
 }
 
 async function stop(
-  proxy: Proxy,
+  sidecar: Sidecar,
   { drainMs, drainDelayMs }: ProcessSettings,
   { log, signals }: { readonly log: ProcessLog; readonly signals: ReturnType<typeof stopSignals> },
 ): Promise<void> {
-  proxy.announceStop()
-  const sessions = proxy.sessions().length
-  log.info({ signal: await signals.first, sessions, drain_delay_s: drainDelayMs / 1000, drain_s: drainMs / 1000 }, 'stopping')
+  sidecar.announceStop()
+  const sessions = sidecar.sessions().length
+  log.info(
+    { signal: await signals.first, sessions, drain_delay_s: drainDelayMs / 1000, drain_s: drainMs / 1000 },
+    'stopping',
+  )
   await signals.sleep(drainDelayMs)
-  const { cut } = await proxy.stop({ graceMs: drainMs, signal: signals.second })
+  const { cut } = await sidecar.stop({ graceMs: drainMs, signal: signals.second })
   log.info({ sessions_cut: cut, by_second_signal: signals.second.aborted }, 'stopped')
 }
 
 async function serveOperators(
   { admin, metrics: metricsAddress }: ProcessSettings,
-  { proxy, metrics }: { readonly proxy: Proxy; readonly metrics: Metrics },
+  { sidecar, metrics }: { readonly sidecar: Sidecar; readonly metrics: Metrics },
 ): Promise<readonly AdminServer[]> {
   const sources: AdminSources = {
-    missing: () => proxy.missing(),
+    missing: () => sidecar.missing(),
     metrics,
-    sessions: () => proxy.sessions(),
-    state: () => describeState(proxy),
+    sessions: () => sidecar.sessions(),
+    state: () => describeState(sidecar),
   }
   const servers: AdminServer[] = []
   if (admin !== undefined) servers.push(await serveAdmin('admin', admin, sources))

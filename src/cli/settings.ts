@@ -1,7 +1,7 @@
 // The settings as flags: one for each scalar key of the file, made from the schema, so that the two can't drift apart.
 import { Option } from 'commander'
 import type { Overrides } from '../config/config.ts'
-import { scalarSettings, type SettingSchema } from '../config/schema.ts'
+import { type SettingSchema, scalarSettings } from '../config/schema.ts'
 
 // The one setting that a variable can hold too: the choice between data planes is made by whoever runs a fleet.
 const dataPlaneVariable = 'SIDESPLICE_DATA_PLANE'
@@ -17,7 +17,8 @@ export function settingOptions(): readonly Option[] {
 export function overridesFrom(values: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Overrides {
   const overrides = new Map<string, { readonly value: unknown; readonly where: string }>()
   const dataPlane = env[dataPlaneVariable]
-  if (dataPlane !== undefined && dataPlane !== '') overrides.set('data_plane', { value: dataPlane, where: dataPlaneVariable })
+  if (dataPlane !== undefined && dataPlane !== '')
+    overrides.set('data_plane', { value: dataPlane, where: dataPlaneVariable })
   for (const name of scalarSettings().keys()) {
     const value = values[camel(name)]
     if (value !== undefined) overrides.set(name, { value, where: flagOf(name) })
@@ -41,7 +42,8 @@ function placeholder({ type, format, enum: choices, $ref }: SettingSchema): stri
 }
 
 function describe(name: string, schema: SettingSchema): string {
-  const fallback = schema.default === undefined || schema.default === false ? '' : ` (default ${schema.default})`
+  const fallback =
+    schema.default === undefined || schema.default === false ? '' : ` (default ${schema.default})`
   const variable = name === 'data_plane' ? ` [${dataPlaneVariable}]` : ''
   return `${schema.description ?? ''}${fallback}${variable}`
 }

@@ -1,7 +1,12 @@
 // The configuration of one sidecar as typed values: the file under the flags over it, checked once, every problem reported.
 import { dirname, resolve } from 'node:path'
 import { type Address, parseAddress } from '../address.ts'
-import { parseSpiffeId, parseSpiffePattern, type SpiffeId, type SpiffePattern } from '../identity/spiffe-id.ts'
+import {
+  parseSpiffeId,
+  parseSpiffePattern,
+  type SpiffeId,
+  type SpiffePattern,
+} from '../identity/spiffe-id.ts'
 import { crossChecks } from './cross-checks.ts'
 import { ConfigError, show } from './problem.ts'
 import { checkSchema } from './schema.ts'
@@ -10,7 +15,11 @@ import { checkSchema } from './schema.ts'
 export interface ConfigFile {
   readonly service: string
   readonly identity: { readonly cert_file: string; readonly key_file: string; readonly ca_file: string }
-  readonly inbound?: { readonly listen: string; readonly local_service_address: string; readonly allow: readonly string[] }
+  readonly inbound?: {
+    readonly listen: string
+    readonly local_service_address: string
+    readonly allow: readonly string[]
+  }
   readonly upstreams: readonly UpstreamEntry[]
   readonly handshake_timeout_ms: number
   readonly connect_timeout_ms: number
@@ -104,7 +113,10 @@ export function parseConfig({ file, text, overrides }: ConfigSource): Config {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ConfigError([{ where: file, got: show(value), expected: 'a JSON object' }])
   }
-  const merged = { ...value, ...Object.fromEntries([...overrides].map(([key, override]) => [key, override.value])) }
+  const merged = {
+    ...value,
+    ...Object.fromEntries([...overrides].map(([key, override]) => [key, override.value])),
+  }
   const normal = withNumbers(merged)
   const problems = checkSchema(normal, whereOf)
   // What the schema leaves open can be told only of what the schema lets pass.
@@ -166,7 +178,9 @@ function parseJson(file: string, text: string): unknown {
     return JSON.parse(text)
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    throw new ConfigError([{ where: file, got: `text that is not JSON (${message})`, expected: 'a JSON object' }])
+    throw new ConfigError([
+      { where: file, got: `text that is not JSON (${message})`, expected: 'a JSON object' },
+    ])
   }
 }
 

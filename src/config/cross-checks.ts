@@ -14,7 +14,13 @@ function collisions(file: ConfigFile, whereOf: (key: string) => string): Problem
     if (bind === undefined) return
     const other = taken.find(one => overlaps(one.bind, bind))
     if (other === undefined) taken.push({ key, bind })
-    else problems.push({ where: whereOf(key), key, got: formatAddress(bind), expected: `an address other than that of ${other.key}` })
+    else
+      problems.push({
+        where: whereOf(key),
+        key,
+        got: formatAddress(bind),
+        expected: `an address other than that of ${other.key}`,
+      })
   }
   take('inbound.listen', addressOf(file.inbound?.listen))
   file.upstreams.forEach((entry, at) => {
@@ -35,7 +41,8 @@ function exposures(file: ConfigFile, whereOf: (key: string) => string): Problem[
   }
   if (!file.unsafe_admin) require('admin', addressOf(file.admin)?.host, 'unsafe_admin')
   if (!file.unsafe_local_service) {
-    require('inbound.local_service_address', addressOf(file.inbound?.local_service_address)?.host, 'unsafe_local_service')
+    require('inbound.local_service_address', addressOf(file.inbound?.local_service_address)
+      ?.host, 'unsafe_local_service')
   }
   if (!file.unsafe_upstream_bind) {
     file.upstreams.forEach((entry, at) => {

@@ -15,7 +15,12 @@ export async function readIdentity(files: Config['identityFiles'], now: number):
     try {
       return await readFile(file)
     } catch (error) {
-      problems.push({ where: file, key: `identity.${key}`, got: errorCode(error), expected: 'a file that can be read' })
+      problems.push({
+        where: file,
+        key: `identity.${key}`,
+        got: errorCode(error),
+        expected: 'a file that can be read',
+      })
       return undefined
     }
   }
@@ -24,7 +29,9 @@ export async function readIdentity(files: Config['identityFiles'], now: number):
     read('key_file', files.keyFile),
     read('ca_file', files.caFile),
   ])
-  const trust = check('ca_file', files.caFile, () => (ca === undefined ? undefined : parseTrustBundle(ca.toString())))
+  const trust = check('ca_file', files.caFile, () =>
+    ca === undefined ? undefined : parseTrustBundle(ca.toString()),
+  )
   const leaf = check('cert_file', files.certFile, () => {
     if (cert === undefined || key === undefined || trust === undefined) return undefined
     return parseLeaf({ certPem: cert.toString(), keyPem: key, trust, now })

@@ -19,12 +19,20 @@ interface Schema {
 }
 
 // Beside the compiled output and beside the sources alike.
-const schema = JSON.parse(readFileSync(new URL('../../schema/sidesplice.schema.json', import.meta.url), 'utf8')) as Schema
+const schema = JSON.parse(
+  readFileSync(new URL('../../schema/sidesplice.schema.json', import.meta.url), 'utf8'),
+) as Schema
 
 const formats = {
-  address: { check: (text: string) => parseAddress(text) !== undefined, expected: 'host:port with a port of 1 to 65535, IPv6 in brackets' },
+  address: {
+    check: (text: string) => parseAddress(text) !== undefined,
+    expected: 'host:port with a port of 1 to 65535, IPv6 in brackets',
+  },
   host: { check: isHost, expected: 'an IP address or a host name' },
-  'spiffe-id': { check: parses(parseSpiffeId), expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, without *' },
+  'spiffe-id': {
+    check: parses(parseSpiffeId),
+    expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, without *',
+  },
   'spiffe-pattern': {
     check: parses(parseSpiffePattern),
     expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, in which * may stand for one whole path segment',
@@ -53,15 +61,22 @@ function toProblem(error: ErrorObject, whereOf: (key: string) => string): Proble
   const at = keyOf(error.instancePath)
   const params = error.params as Record<string, string>
   if (error.keyword === 'additionalProperties') {
-    const known = Object.keys((error.parentSchema as unknown as Schema).properties).filter(name => name !== '$schema')
-    const key = join(at, params['additionalProperty'] ?? '')
+    const known = Object.keys((error.parentSchema as unknown as Schema).properties).filter(
+      name => name !== '$schema',
+    )
+    const key = join(at, params.additionalProperty ?? '')
     return { where: whereOf(key), key, got: 'an unknown key', expected: `one of ${known.join(', ')}` }
   }
   if (error.keyword === 'required') {
-    const key = join(at, params['missingProperty'] ?? '')
+    const key = join(at, params.missingProperty ?? '')
     return { where: whereOf(key), key, got: 'nothing', expected: 'this key' }
   }
-  return { where: whereOf(at), ...(at !== '' && { key: at }), got: show(error.data), expected: expectation(error) }
+  return {
+    where: whereOf(at),
+    ...(at !== '' && { key: at }),
+    got: show(error.data),
+    expected: expectation(error),
+  }
 }
 
 function expectation({ keyword, params, schema: rule }: ErrorObject): string {
@@ -69,9 +84,9 @@ function expectation({ keyword, params, schema: rule }: ErrorObject): string {
   if (keyword === 'enum') return `one of ${(rule as string[]).join(', ')}`
   if (keyword === 'pattern') return 'a number, or a string that holds one'
   if (keyword === 'type') return typeNames(rule as string | string[])
-  if (keyword === 'minimum') return `at least ${params['limit']}`
-  if (keyword === 'maximum') return `at most ${params['limit']}`
-  if (keyword === 'minItems') return `at least ${params['limit']} of them`
+  if (keyword === 'minimum') return `at least ${params.limit}`
+  if (keyword === 'maximum') return `at most ${params.limit}`
+  if (keyword === 'minItems') return `at least ${params.limit} of them`
   if (keyword === 'minLength') return 'some text'
   if (keyword === 'uniqueItems') return 'each of them once'
   return keyword

@@ -1,8 +1,8 @@
 // Whether a peer may reach the local app: a pure function of the snapshot and what the peer proved.
 import { isAllowed } from '../authorization/allow-list.ts'
-import type { AdmitAnswer, AdmitQuestion } from './policy.ts'
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.ts'
 import type { Inbound, Snapshot } from '../snapshot/snapshot.ts'
+import type { AdmitAnswer, AdmitQuestion } from './policy.ts'
 
 export function admit(snapshot: Snapshot, question: AdmitQuestion): AdmitAnswer {
   const { session } = question
@@ -31,7 +31,8 @@ export function denialOf(
   peer: SpiffeId,
 ): { readonly reason: 'foreign_trust_domain' | 'denied'; readonly detail: string } | undefined {
   const own = identity.leaf.id.trustDomain
-  if (peer.trustDomain !== own) return { reason: 'foreign_trust_domain', detail: `got ${peer.trustDomain}, ours is ${own}` }
+  if (peer.trustDomain !== own)
+    return { reason: 'foreign_trust_domain', detail: `got ${peer.trustDomain}, ours is ${own}` }
   return isAllowed(allow, peer) ? undefined : { reason: 'denied', detail: 'not in allow' }
 }
 

@@ -12,6 +12,8 @@ export function deniedSessions(snapshot: Snapshot, sessions: readonly LiveSessio
   const { inbound } = snapshot
   if (inbound === undefined) return []
   const denied = (session: LiveSession) =>
-    session.listener === inbound.key && session.peer !== undefined && denialOf(snapshot, inbound, parseSpiffeId(session.peer)) !== undefined
+    session.listener === inbound.key &&
+    session.peer !== undefined &&
+    denialOf(snapshot, inbound, parseSpiffeId(session.peer)) !== undefined
   return sessions.filter(denied).map(session => session.id)
 }

@@ -51,7 +51,14 @@ export interface PlannedAttempt {
   readonly timeLimitMs: number
 }
 
-export const refusalReasons = ['denied', 'foreign_trust_domain', 'peer_identity_refused', 'no_endpoints', 'not_routed', 'policy_timeout'] as const
+export const refusalReasons = [
+  'denied',
+  'foreign_trust_domain',
+  'peer_identity_refused',
+  'no_endpoints',
+  'not_routed',
+  'policy_timeout',
+] as const
 export type RefusalReason = (typeof refusalReasons)[number]
 
 export interface Refusal {

@@ -1,9 +1,9 @@
 // Where a connection of the local app goes: a pure function of the snapshot, the endpoints' counters and given randomness.
 import { formatAddress } from '../address.ts'
-import type { RouteAnswer, RouteQuestion } from './policy.ts'
 import { consulServerName } from '../identity/spiffe-id.ts'
 import type { Snapshot } from '../snapshot/snapshot.ts'
 import { type ChoiceFacts, orderEndpoints } from '../upstream/choice.ts'
+import type { RouteAnswer, RouteQuestion } from './policy.ts'
 
 // An attempt leaves time for two more where there are as many endpoints.
 const attemptsWithinTimeout = 3

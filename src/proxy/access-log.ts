@@ -22,7 +22,10 @@ export function accessFields(record: SessionRecord): Record<string, unknown> {
     peer: record.peer,
     downstream: record.downstream,
     endpoint: record.endpoint,
-    attempts: attempts.length > 1 || attempts.some(({ outcome }) => outcome !== 'connected') ? attempts.map(describe) : undefined,
+    attempts:
+      attempts.length > 1 || attempts.some(({ outcome }) => outcome !== 'connected')
+        ? attempts.map(describe)
+        : undefined,
     bytes_to_upstream: record.bytesToUpstream,
     bytes_to_downstream: record.bytesToDownstream,
     policy_ms: rounded(record.policyMs),

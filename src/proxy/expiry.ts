@@ -34,10 +34,12 @@ export class ExpiryWatch {
     const now = Date.now()
     const fields = { id: id.uri, not_after: new Date(notAfterAt).toISOString() }
     if (now >= notAfterAt) {
-      if (this.#said !== 'expired') this.#log.error(fields, 'our certificate has expired: peers refuse new connections')
+      if (this.#said !== 'expired')
+        this.#log.error(fields, 'our certificate has expired: peers refuse new connections')
       this.#said = 'expired'
     } else if (now >= notBeforeAt + (notAfterAt - notBeforeAt) * warnAtLifetime) {
-      if (this.#said === 'nothing') this.#log.warn(fields, 'our certificate expires soon and has not been renewed')
+      if (this.#said === 'nothing')
+        this.#log.warn(fields, 'our certificate expires soon and has not been renewed')
       this.#said = 'soon'
     }
   }

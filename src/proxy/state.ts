@@ -1,19 +1,24 @@
 // What /state shows: the snapshot in use, without secrets.
 import { formatAddress } from '../address.ts'
 import { formatPattern } from '../identity/spiffe-id.ts'
-import type { Proxy } from './proxy.ts'
+import type { Sidecar } from './sidecar.ts'
 
 /** Plain data for JSON; no key, no certificate text. */
-export function describeState(proxy: Proxy): object {
-  const { snapshot } = proxy
-  const listeners = proxy.listeners().map(({ key, direction, name, bind, error }) => ({
+export function describeState(sidecar: Sidecar): object {
+  const { snapshot } = sidecar
+  const listeners = sidecar.listeners().map(({ key, direction, name, bind, error }) => ({
     key,
     direction,
     service: name,
     address: formatAddress(bind),
     ...(error !== undefined && { error }),
   }))
-  const common = { ready: proxy.missing().length === 0, missing: proxy.missing(), data_plane: proxy.dataPlaneName, listeners }
+  const common = {
+    ready: sidecar.missing().length === 0,
+    missing: sidecar.missing(),
+    data_plane: sidecar.dataPlaneName,
+    listeners,
+  }
   if (snapshot === undefined) return common
   const { leaf, trust } = snapshot.identity
   return {
@@ -25,7 +30,11 @@ export function describeState(proxy: Proxy): object {
       serial: leaf.serial,
       not_before: new Date(leaf.notBeforeAt).toISOString(),
       not_after: new Date(leaf.notAfterAt).toISOString(),
-      roots: trust.roots.map(root => ({ subject: root.subject, fingerprint: root.fingerprint256, not_after: new Date(root.validTo).toISOString() })),
+      roots: trust.roots.map(root => ({
+        subject: root.subject,
+        fingerprint: root.fingerprint256,
+        not_after: new Date(root.validTo).toISOString(),
+      })),
     },
     ...(snapshot.inbound !== undefined && {
       inbound: {

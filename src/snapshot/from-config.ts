@@ -1,6 +1,7 @@
 // From a configuration file's typed values and its certificates to the desired state.
-import type { Config } from '../config/config.ts'
+
 import { formatAddress } from '../address.ts'
+import type { Config } from '../config/config.ts'
 import type { Identity } from '../identity/identity.ts'
 import { formatPattern } from '../identity/spiffe-id.ts'
 import type { DesiredState } from './snapshot.ts'
@@ -25,7 +26,9 @@ export function desiredState(config: Config, identity: Identity): DesiredState {
     }),
     upstreams: config.upstreams.map(upstream => {
       // A name may stand more than once, on ports of their own: then the port is part of the listener's key.
-      const key = named.has(upstream.name) ? `upstream:${upstream.name}@${formatAddress(upstream.bind)}` : `upstream:${upstream.name}`
+      const key = named.has(upstream.name)
+        ? `upstream:${upstream.name}@${formatAddress(upstream.bind)}`
+        : `upstream:${upstream.name}`
       named.add(upstream.name)
       return { key, ...upstream }
     }),
@@ -37,9 +40,13 @@ export function uselessRules(state: DesiredState): readonly string[] {
   const own = state.identity.leaf.id.trustDomain
   const foreign = (trustDomain: string) => trustDomain !== own
   return [
-    ...(state.inbound?.allow ?? []).filter(({ trustDomain }) => foreign(trustDomain)).map(pattern => `allow ${formatPattern(pattern)}`),
+    ...(state.inbound?.allow ?? [])
+      .filter(({ trustDomain }) => foreign(trustDomain))
+      .map(pattern => `allow ${formatPattern(pattern)}`),
     ...state.upstreams.flatMap(({ name, expect }) =>
-      expect.filter(({ trustDomain }) => foreign(trustDomain)).map(id => `upstream ${name}: expect ${id.uri}`),
+      expect
+        .filter(({ trustDomain }) => foreign(trustDomain))
+        .map(id => `upstream ${name}: expect ${id.uri}`),
     ),
   ]
 }

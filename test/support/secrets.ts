@@ -4,7 +4,9 @@ import { join } from 'node:path'
 
 /** Lines of `file: which secret` for every marker of `secretsFile` that a file below `folder` holds. */
 export function findSecrets(folder: string, secretsFile: string): readonly string[] {
-  const markers = [...new Set(readFileSync(secretsFile, 'utf8').split('\n'))].filter(marker => marker.length >= 16)
+  const markers = [...new Set(readFileSync(secretsFile, 'utf8').split('\n'))].filter(
+    marker => marker.length >= 16,
+  )
   const found: string[] = []
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     const path = join(folder, name)

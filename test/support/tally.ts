@@ -1,7 +1,11 @@
 // A reporter for node:test that writes how many tests passed, failed and were skipped. Groups (describe) do not count.
 interface TestEvent {
   readonly type: string
-  readonly data: { readonly skip?: unknown; readonly todo?: unknown; readonly details?: { readonly type?: string } }
+  readonly data: {
+    readonly skip?: unknown
+    readonly todo?: unknown
+    readonly details?: { readonly type?: string }
+  }
 }
 
 // biome-ignore lint/style/noDefaultExport: node:test takes a reporter as a module's default export

@@ -42,10 +42,18 @@ async function run(folder: string, servers: Server[], sidecars: ChildProcess[]):
   const apiPublic = await freePort(20001)
   servers.push(await apiService(api), await webService(web, webUpstream))
 
-  const root = await issueCertificate({ commonName: 'sidesplice demo CA', ca: true, uris: [`spiffe://${trustDomain}`] })
+  const root = await issueCertificate({
+    commonName: 'sidesplice demo CA',
+    ca: true,
+    uris: [`spiffe://${trustDomain}`],
+  })
   await writeFile(join(folder, 'ca.pem'), root.certPem)
   const apiConfig = await writeConfig(folder, root, 'api', {
-    inbound: { listen: formatAddress(apiPublic), local_service_address: formatAddress(api), allow: [idOf('web')] },
+    inbound: {
+      listen: formatAddress(apiPublic),
+      local_service_address: formatAddress(api),
+      allow: [idOf('web')],
+    },
   })
   const webConfig = await writeConfig(folder, root, 'web', {
     upstreams: [
@@ -58,7 +66,11 @@ async function run(folder: string, servers: Server[], sidecars: ChildProcess[]):
     ],
   })
   const ended = [apiConfig, webConfig].map(({ name, file }) => start(name, file, sidecars))
-  await Promise.race([Promise.all(ended.map(({ ready }) => ready)), asked, ...ended.map(({ exited }) => exited)])
+  await Promise.race([
+    Promise.all(ended.map(({ ready }) => ready)),
+    asked,
+    ...ended.map(({ exited }) => exited),
+  ])
 
   print(`
   curl http://${formatAddress(web)}/
@@ -73,9 +85,15 @@ async function run(folder: string, servers: Server[], sidecars: ChildProcess[]):
   return Promise.race([asked, ...ended.map(({ exited }) => exited)])
 }
 
-function start(name: string, file: string, sidecars: ChildProcess[]): { readonly ready: Promise<void>; readonly exited: Promise<number> } {
+function start(
+  name: string,
+  file: string,
+  sidecars: ChildProcess[],
+): { readonly ready: Promise<void>; readonly exited: Promise<number> } {
   const bin = process.argv[1] ?? ''
-  const child = spawn(process.execPath, [bin, 'proxy', '--config', file, '--drain', '1'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [bin, 'proxy', '--config', file, '--drain', '1'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   sidecars.push(child)
   const lines = createInterface({ input: child.stdout })
   const ready = new Promise<void>(resolve => {
@@ -100,7 +118,12 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(limit)
 }
 
-async function writeConfig(folder: string, root: IssuedCertificate, name: string, rest: object): Promise<{ name: string; file: string }> {
+async function writeConfig(
+  folder: string,
+  root: IssuedCertificate,
+  name: string,
+  rest: object,
+): Promise<{ name: string; file: string }> {
   const leaf = await issueCertificate({ commonName: name, issuer: root, uris: [idOf(name)] })
   const file = join(folder, `${name}.json`)
   const key = join(folder, `${name}.key`)

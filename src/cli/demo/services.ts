@@ -19,7 +19,9 @@ export function webService(at: Address, api: Address): Promise<Server> {
     createServer((_, response) => {
       response.setHeader('content-type', 'text/plain')
       const upstream = request({ host: api.host, port: api.port, agent: false }, answer => {
-        response.write(`web asked api through its sidecar at ${api.host}:${api.port}, over mutual TLS, and got: `)
+        response.write(
+          `web asked api through its sidecar at ${api.host}:${api.port}, over mutual TLS, and got: `,
+        )
         answer.pipe(response)
       })
       upstream.on('error', error => response.writeHead(502).end(`api can not be reached: ${error.message}\n`))

@@ -1,7 +1,13 @@
 // One sidecar, put together: desired state in, decisions to the data plane, records and reports out.
 import { formatAddress } from '../address.ts'
 import type { AccessLog } from '../config/config.ts'
-import type { Counters, DataPlane, ListenerReport, SessionRecord, SessionView } from '../data-plane/interface.ts'
+import type {
+  Counters,
+  DataPlane,
+  ListenerReport,
+  SessionRecord,
+  SessionView,
+} from '../data-plane/interface.ts'
 import { type DataPlaneChoice, openDataPlane } from '../data-plane/open.ts'
 import { errorCode } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -15,7 +21,7 @@ import { ExpiryWatch } from './expiry.ts'
 import { listenersOf } from './listeners.ts'
 import type { Log } from './log.ts'
 
-export interface ProxyOptions {
+export interface SidecarOptions {
   readonly dataPlane: DataPlaneChoice
   readonly log: Log
   /** Which sessions get a line; may change while the proxy runs. */
@@ -23,9 +29,9 @@ export interface ProxyOptions {
   readonly onSession: (record: SessionRecord) => void
 }
 
-export class Proxy {
+export class Sidecar {
   readonly dataPlaneName: string
-  readonly #options: ProxyOptions
+  readonly #options: SidecarOptions
   readonly #dataPlane: DataPlane
   readonly #expiry: ExpiryWatch
   readonly #listeners = new Map<string, ListenerReport>()
@@ -34,7 +40,7 @@ export class Proxy {
   #draining = false
 
   /** @throws SidespliceError `data_plane_unavailable` */
-  constructor(options: ProxyOptions) {
+  constructor(options: SidecarOptions) {
     this.#options = options
     const { log } = options
     const opened = openDataPlane(options.dataPlane, {
@@ -81,9 +87,16 @@ export class Proxy {
     if (this.#draining) return ['stopping']
     const snapshot = this.#snapshot
     if (snapshot === undefined) return ['configuration']
-    const expired = Date.now() >= snapshot.identity.leaf.notAfterAt ? ['a certificate that has not expired'] : []
+    const expired =
+      Date.now() >= snapshot.identity.leaf.notAfterAt ? ['a certificate that has not expired'] : []
     const down = [...this.#listeners.values()].filter(({ error }) => error !== undefined)
-    return [...expired, ...down.map(({ name, direction, bind, error }) => `${direction} listener of ${name} at ${formatAddress(bind)} (${error})`)]
+    return [
+      ...expired,
+      ...down.map(
+        ({ name, direction, bind, error }) =>
+          `${direction} listener of ${name} at ${formatAddress(bind)} (${error})`,
+      ),
+    ]
   }
 
   get snapshot(): Snapshot | undefined {
@@ -108,7 +121,10 @@ export class Proxy {
   }
 
   /** Stops: peers first, the local app once no session lives or `graceMs` have passed. A signal cuts. */
-  async stop(options: { readonly graceMs: number; readonly signal: AbortSignal }): Promise<{ readonly cut: number }> {
+  async stop(options: {
+    readonly graceMs: number
+    readonly signal: AbortSignal
+  }): Promise<{ readonly cut: number }> {
     this.announceStop()
     await this.#applying
     const drained = await this.#dataPlane.drain(options)
@@ -124,22 +140,30 @@ export class Proxy {
     const identity = this.#takeIdentity(desired.identity, former?.identity, generation)
     const snapshot = Object.freeze({ ...desired, identity, generation })
     this.#snapshot = snapshot
-    for (const rule of uselessRules(snapshot)) log.warn({ rule }, 'a rule names another trust domain than ours and never matches')
+    for (const rule of uselessRules(snapshot))
+      log.warn({ rule }, 'a rule names another trust domain than ours and never matches')
 
     const specs = listenersOf(snapshot)
     const bound = this.#dataPlane.setListeners({ generation, listeners: specs })
     // From here on every new decision is by this snapshot; what an older one allowed is looked at once more.
-    const ended = this.#dataPlane.terminate(deniedSessions(snapshot, this.#dataPlane.sessions()), 'no_longer_allowed')
+    const ended = this.#dataPlane.terminate(
+      deniedSessions(snapshot, this.#dataPlane.sessions()),
+      'no_longer_allowed',
+    )
     const reports = await bound
     const wanted = new Set(specs.map(spec => spec.key))
     for (const key of this.#listeners.keys()) if (!wanted.has(key)) this.#dropListener(key)
     for (const report of reports) this.#noteListener(report)
-    log.info({ generation, id: identity.leaf.id.uri, listeners: reports.length, sessions_ended: ended }, 'configuration applied')
+    log.info(
+      { generation, id: identity.leaf.id.uri, listeners: reports.length, sessions_ended: ended },
+      'configuration applied',
+    )
   }
 
   /** The identity in use afterwards: the new one, or the former where the TLS library does not take the new one. */
   #takeIdentity(next: Identity, former: Identity | undefined, generation: number): Identity {
-    const same = former?.leaf.fingerprint === next.leaf.fingerprint && former.trust.digest === next.trust.digest
+    const same =
+      former?.leaf.fingerprint === next.leaf.fingerprint && former.trust.digest === next.trust.digest
     if (same) return former
     try {
       this.#dataPlane.setIdentity({
@@ -150,12 +174,20 @@ export class Proxy {
       })
     } catch (error) {
       if (former === undefined) throw error
-      this.#options.log.error({ error: errorCode(error) }, 'the new certificate was refused, the former one stays')
+      this.#options.log.error(
+        { error: errorCode(error) },
+        'the new certificate was refused, the former one stays',
+      )
       return former
     }
     this.#expiry.watch(next.leaf)
     const { leaf, trust } = next
-    const fields = { id: leaf.id.uri, serial: leaf.serial, not_after: new Date(leaf.notAfterAt).toISOString(), roots: trust.roots.length }
+    const fields = {
+      id: leaf.id.uri,
+      serial: leaf.serial,
+      not_after: new Date(leaf.notAfterAt).toISOString(),
+      roots: trust.roots.length,
+    }
     this.#options.log.info(fields, 'certificate taken up')
     return next
   }
@@ -163,7 +195,11 @@ export class Proxy {
   #noteListener(report: ListenerReport): void {
     const former = this.#listeners.get(report.key)
     const address = formatAddress(report.bind)
-    const unchanged = former !== undefined && former.error === report.error && formatAddress(former.bind) === address && former.name === report.name
+    const unchanged =
+      former !== undefined &&
+      former.error === report.error &&
+      formatAddress(former.bind) === address &&
+      former.name === report.name
     this.#listeners.set(report.key, report)
     if (unchanged) return
     const fields = { direction: report.direction, service: report.name, address }
