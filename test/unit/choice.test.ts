@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { orderEndpoints, passedOverUntil } from '../../src/upstream/choice.ts'
+import type { EndpointCounters } from '../../src/upstream/endpoint-counters.ts'
+
+const fresh: EndpointCounters = {
+  open: 0,
+  dialing: 0,
+  attempts: 0,
+  failures: 0,
+  consecutiveFailures: 0,
+  lastFailureAt: 0,
+}
+const counters = (of: Record<string, Partial<EndpointCounters>>) =>
+  new Map(Object.entries(of).map(([name, some]) => [name, { ...fresh, ...some }]))
+/** Repeatable, spread over 0 to 1. */
+function seeded(seed: number) {
+  let state = seed
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
+    return state / 2_147_483_648
+  }
+}
+
+test('of two endpoints the one with fewer open sessions comes first, always', () => {
+  const random = seeded(1)
+  for (let round = 0; round < 100; round++) {
+    const order = orderEndpoints(['a', 'b'], {
+      counters: counters({ a: { open: 3 }, b: { open: 2 } }),
+      now: 0,
+      random,
+    })
+    assert.deepEqual(order, ['b', 'a'])
+  }
+})
+
+test('of many endpoints with as many sessions each is first about as often', () => {
+  const random = seeded(7)
+  const first = new Map<string, number>()
+  const names = ['a', 'b', 'c', 'd']
+  for (let round = 0; round < 4_000; round++) {
+    const [name = ''] = orderEndpoints(names, { counters: new Map(), now: 0, random })
+    first.set(name, (first.get(name) ?? 0) + 1)
+  }
+  for (const name of names) assert.ok((first.get(name) ?? 0) > 800, `${name}: ${first.get(name)}`)
+})
+
+test('every endpoint is in the order, once', () => {
+  const names = ['a', 'b', 'c', 'd', 'e']
+  const order = orderEndpoints(names, {
+    counters: counters({ c: { consecutiveFailures: 9, lastFailureAt: 0 } }),
+    now: 1,
+    random: seeded(3),
+  })
+  assert.deepEqual(order.toSorted(), names)
+  assert.equal(order.at(-1), 'c')
+})
+
+test('one failure does not pass an endpoint over, the second in a row does, for a time that doubles up to a minute', () => {
+  const until = (consecutiveFailures: number) =>
+    passedOverUntil({ ...fresh, consecutiveFailures, lastFailureAt: 1_000 }, 1_001)
+  assert.equal(until(0), undefined)
+  assert.equal(until(1), undefined)
+  assert.equal(until(2), 2_000)
+  assert.equal(until(3), 3_000)
+  assert.equal(until(5), 9_000)
+  assert.equal(until(500), 61_000)
+})
+
+test('once its time is over an endpoint is tried again, by one session at a time', () => {
+  const failing = { ...fresh, consecutiveFailures: 2, lastFailureAt: 1_000 }
+  assert.equal(passedOverUntil(failing, 2_000), undefined)
+  assert.notEqual(passedOverUntil({ ...failing, dialing: 1 }, 2_000), undefined)
+})
+
+test('where all are passed over all are tried, the one whose time is over soonest first', () => {
+  const failing = counters({
+    a: { consecutiveFailures: 5, lastFailureAt: 1_000 },
+    b: { consecutiveFailures: 2, lastFailureAt: 1_000 },
+  })
+  assert.deepEqual(orderEndpoints(['a', 'b'], { counters: failing, now: 1_100, random: Math.random }), [
+    'b',
+    'a',
+  ])
+})

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type TestContext } from 'node:test'
+import { LineSink } from '../../src/cli/line-sink.ts'
+import { textLine } from '../../src/cli/logger.ts'
+import { until } from '../support/until.ts'
+
+/** A pipe of the kernel, its writing end not blocking. */
+function pipe(t: TestContext): { readonly write: number; readonly read: () => string } {
+  const folder = mkdtempSync(join(tmpdir(), 'sidesplice-'))
+  const path = join(folder, 'pipe')
+  execFileSync('mkfifo', [path])
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const writer = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
+  t.after(() => {
+    for (const fd of [reader, writer]) closeSync(fd)
+    rmSync(folder, { recursive: true })
+  })
+  const buffer = Buffer.alloc(1 << 20)
+  return {
+    write: writer,
+    read: () => {
+      try {
+        return buffer.subarray(0, readSync(reader, buffer)).toString()
+      } catch {
+        return ''
+      }
+    },
+  }
+}
+
+const droppedLine = (lines: number) => `dropped ${lines}\n`
+
+test('lines come out in order', async t => {
+  const { write, read } = pipe(t)
+  const sink = new LineSink({ fd: write, droppedLine })
+  for (let line = 0; line < 3; line++) sink.write(`line ${line}\n`)
+  await sink.flush(1_000)
+  assert.equal(read(), 'line 0\nline 1\nline 2\n')
+})
+
+test('a reader that has stopped costs lines past the bound, and is told how many once it reads again', async t => {
+  const { write, read } = pipe(t)
+  const line = `${'x'.repeat(1023)}\n`
+  const sink = new LineSink({ fd: write, droppedLine, maxBytes: 128 * 1024 })
+  for (let at = 0; at < 1_000; at++) sink.write(line)
+  assert.equal(sink.dropped, 1_000 - 128, 'nothing was written yet: the bound is all that is held')
+  let out = ''
+  await until(() => {
+    out += read()
+    return out.includes('dropped')
+  }, 'the line about dropped lines')
+  assert.equal(out.split('\n').filter(text => text.startsWith('x')).length, 128)
+  assert.ok(out.endsWith('dropped 872\n'))
+})
+
+test('the last lines are written out by a process that is about to die, as far as the reader takes them', async t => {
+  const { write, read } = pipe(t)
+  const sink = new LineSink({ fd: write, droppedLine })
+  sink.write('last words\n')
+  sink.flushSync(1_000)
+  assert.equal(read(), 'last words\n')
+  sink.write('x'.repeat(900_000))
+  const startedAt = performance.now()
+  sink.flushSync(100)
+  assert.ok(performance.now() - startedAt < 5_000, 'a reader that does not read does not hold it')
+})
+
+test('a reader that is gone loses the lines, counted, and nothing else happens', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'sidesplice-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'pipe')
+  execFileSync('mkfifo', [path])
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const writer = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
+  closeSync(reader)
+  const sink = new LineSink({ fd: writer, droppedLine })
+  sink.write('one\n')
+  await until(() => sink.dropped === 1, 'the line to be counted')
+  sink.write('two\n')
+  assert.equal(sink.dropped, 2)
+  closeSync(writer)
+})
+
+test('a text line holds the same fields as its JSON, quoted where they would be ambiguous', () => {
+  const json =
+    '{"level":"info","time":"2026-01-02T03:04:05.678Z","peer":"spiffe://td/svc/web","detail":"two words","n":3,"list":["a b"],"msg":"session ended"}\n'
+  assert.equal(
+    textLine(json),
+    '2026-01-02T03:04:05.678Z INFO  session ended peer=spiffe://td/svc/web detail="two words" n=3 list=["a b"]\n',
+  )
+})
+
+test('a value can not forge a line', () => {
+  const line = textLine(
+    `${JSON.stringify({ level: 'warn', time: 't', detail: 'x\n2026 INFO forged', msg: 'm' })}\n`,
+  )
+  assert.equal(line.split('\n').length, 2)
+})
