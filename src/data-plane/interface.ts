@@ -63,6 +63,11 @@ export interface Capabilities {
   readonly sendQueue: boolean
   /** Leaves connections in the kernel's backlog where it can't take them now; otherwise it closes them. */
   readonly backlog: boolean
+  /**
+   * Sees what a peer that dials us presents beside its leaf. Otherwise these certificates are not counted (the leaf is), and
+   * how many may stand below a root is the TLS library's own bound.
+   */
+  readonly peerChain: boolean
 }
 
 export interface DataPlaneIdentity {

@@ -30,7 +30,8 @@ export class End {
       this.#keptBytes += chunk.length
     })
     socket.on('end', () => {
-      this.ended = true
+      // Behind an error, as a TLS socket may say it, it is no clean one.
+      if (this.error === undefined) this.ended = true
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       this.error ??= error.code ?? error.message

@@ -25,12 +25,16 @@ import { Session, SessionOver } from './session.ts'
 import { Tally } from './tally.ts'
 import { buildTlsIdentity, type TlsIdentity } from './tls.ts'
 
+// Node 24 (seen in 24.21) gives a server the leaf alone, in getPeerX509Certificate and in getPeerCertificate; 22 and 26 give all.
+const givesServersTheChain = !process.versions.node.startsWith('24.')
+
 export class JavascriptDataPlane implements DataPlane {
   readonly capabilities: Capabilities = Object.freeze({
     truncation: false,
     alerts: false,
     sendQueue: false,
     backlog: false,
+    peerChain: givesServersTheChain,
   })
 
   readonly #policy: DataPlaneOptions['policy']

@@ -103,7 +103,8 @@ function handshake(session: Session, identity: TlsIdentity): Promise<TLSSocket> 
       resolve(socket)
     }
     const forget = identity.server.begin(raw, { secured, failed })
-    const onClose = () => failed('closed by the peer')
+    // The TLS socket closes behind it, and may have more to say.
+    const onClose = () => setImmediate(failed, 'closed by the peer')
     raw.once('close', onClose)
     return () => {
       limit.cancel()

@@ -1,6 +1,6 @@
 // The server side of TLS handshakes for one identity: accepted sockets in, verified TLS sockets or failures out.
 import type { Socket } from 'node:net'
-import tls, { type TLSSocket } from 'node:tls'
+import tls, { type SecureContext, type TLSSocket } from 'node:tls'
 import { errorCode } from '../../errors.ts'
 
 export interface HandshakeEvents {
@@ -10,42 +10,44 @@ export interface HandshakeEvents {
 }
 
 /**
- * One tls.Server that never listens. Its events carry the TLS socket and not the accepted one, so the two are matched by the
- * addresses of the connection, which are unique while it lives.
+ * One tls.Server that never listens. It leans on two fields of Node's that are not documented (checked on Node 22 to 26; the
+ * conformance suite does without neither): should one be gone, no handshake succeeds, so that nobody gets in by it.
  */
 export class ServerHandshakes {
   readonly #server: tls.Server
-  readonly #pending = new Map<string, HandshakeEvents>()
+  readonly #pending = new Map<Socket, HandshakeEvents>()
 
-  /** @throws what tls.createServer throws for options that OpenSSL does not take */
-  constructor(options: tls.TlsOptions) {
-    this.#server = tls.createServer({ ...options, requestCert: true, rejectUnauthorized: true })
+  constructor(context: SecureContext) {
+    this.#server = tls.createServer({ requestCert: true, rejectUnauthorized: true })
+    // tls.createServer passes on the options that it knows, and allowPartialTrustChain is not among them.
+    Object.assign(this.#server, { _sharedCreds: context })
     this.#server.on('secureConnection', socket => {
       socket.allowHalfOpen = true
       this.#take(socket)?.secured(socket)
     })
-    this.#server.on('tlsClientError', (error, socket) => this.#take(socket)?.failed(errorCode(error)))
+    this.#server.on('tlsClientError', (error, socket) => {
+      // A chain that was not accepted: Node closes the connection, and the error says no more than that.
+      const { authorizationError } = socket as { authorizationError?: unknown }
+      this.#take(socket)?.failed(authorizationError ? errorCode(authorizationError) : errorCode(error))
+    })
   }
 
   /** @returns forgets the handshake; the socket is the caller's to end */
   begin(socket: Socket, events: HandshakeEvents): () => void {
-    const key = connectionKey(socket)
-    this.#pending.set(key, events)
+    this.#pending.set(socket, events)
     // A peer that closes within its handshake, as a TCP health check does, is gone: Node says so only where half-open is not
     // allowed. The TLS socket takes the setting over.
     socket.allowHalfOpen = false
     this.#server.emit('connection', socket)
-    return () => this.#pending.delete(key)
+    return () => this.#pending.delete(socket)
   }
 
-  #take(socket: Socket): HandshakeEvents | undefined {
-    const key = connectionKey(socket)
-    const events = this.#pending.get(key)
-    this.#pending.delete(key)
+  #take(socket: TLSSocket): HandshakeEvents | undefined {
+    // The accepted socket. Their addresses would match too, but a socket that has closed has lost them.
+    const { _parent: accepted } = socket as { _parent?: Socket }
+    if (accepted === undefined) return undefined
+    const events = this.#pending.get(accepted)
+    this.#pending.delete(accepted)
     return events
   }
-}
-
-function connectionKey(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress} ${socket.localPort}`
 }

@@ -43,15 +43,18 @@ export function buildTlsIdentity(identity: DataPlaneIdentity): TlsIdentity {
       ciphers,
       ecdhCurve: 'X25519:P-256:P-384',
       secureOptions,
+      // A server that asks for certificates must have one (SSL_CTX_set_session_id_context(3)).
+      sessionIdContext: 'sidesplice',
       // A listed root is an anchor also where it is not self-signed (X509_V_FLAG_PARTIAL_CHAIN).
       allowPartialTrustChain: true,
     } as const
+    const context = tls.createSecureContext(options)
     const roots = identity.rootsPem
       .split(/(?<=-----END CERTIFICATE-----\n?)(?=-----BEGIN)/)
       .map(pem => new X509Certificate(pem))
     return {
-      context: tls.createSecureContext(options),
-      server: new ServerHandshakes(options),
+      context,
+      server: new ServerHandshakes(context),
       roots,
       trust: roots
         .map(root => root.fingerprint256)
@@ -67,9 +70,12 @@ export function buildTlsIdentity(identity: DataPlaneIdentity): TlsIdentity {
   }
 }
 
-/** The name of the TLS alert that an OpenSSL error code of Node's stands for (`ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`: `unknown_ca`). */
+/**
+ * The name of the TLS alert that an OpenSSL error code of Node's stands for (`ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`: `unknown_ca`).
+ * From OpenSSL 3.2 on, what was SSLV3 is SSL/TLS.
+ */
 export function alertName(code: string): string | undefined {
-  return /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_(.+)$/.exec(code)?.[1]?.toLowerCase()
+  return /^ERR_SSL_(?:SSLV3|SSL\/TLS|TLSV1|TLSV13)_ALERT_(.+)$/.exec(code)?.[1]?.toLowerCase()
 }
 
 /** Node's codes for a chain that OpenSSL did not accept (X509_verify_cert_error_string(3)). */
@@ -78,6 +84,8 @@ export function isCertificateError(code: string): boolean {
 }
 
 const certificateErrors = new Set([
+  // X509 results that Node has no name for; an issuer that may not sign certificates is one.
+  'UNSPECIFIED',
   'UNABLE_TO_GET_ISSUER_CERT',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
