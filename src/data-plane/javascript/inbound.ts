@@ -19,6 +19,8 @@ export async function serveInbound(session: Session, core: Core): Promise<void> 
   if (identity === undefined) return session.abort('no_identity')
   const peer = await handshake(session, identity)
   watchPeer(session, peer)
+  // tls.Server hands out no other; it costs nothing to be sure of what everything after this rests on.
+  if (!peer.authorized) return session.abort('peer_certificate_refused', errorCode(peer.authorizationError))
   const presented = presentedCertificates(peer)
   const [leaf] = presented
   const refusal = certificateRefusal(presented, identity, 'client')
@@ -36,6 +38,8 @@ export async function serveInbound(session: Session, core: Core): Promise<void> 
       session.peer = answer.peer
       return session.abort(answer.reason, answer.detail)
     }
+    // By older rules: the app must not see a peer that may not be allowed any more.
+    if (answer.generation < core.generation()) continue
     session.peer = answer.peer
     const app = await dialApp(session, answer)
     if (app === undefined) return
