@@ -4,43 +4,41 @@ import type { Log } from './log.ts'
 
 // Consul renews at 60 to 90 % of a leaf's life: at 90 % nobody has.
 const warnAtLifetime = 0.9
-const lookEveryMs = 30_000
+// Clocks are set and machines sleep: never trust a timer for longer. Below the longest that setTimeout takes (24.8 days).
+const longestWaitMs = 60_000
 
 export class ExpiryWatch {
   readonly #log: Log
-  #leaf: LeafCertificate | undefined
-  #said: 'nothing' | 'soon' | 'expired' = 'nothing'
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | undefined
 
   constructor(log: Log) {
     this.#log = log
-    this.#timer = setInterval(() => this.#look(), lookEveryMs)
-    this.#timer.unref()
   }
 
+  /** From now on this leaf is watched, and no other. */
   watch(leaf: LeafCertificate): void {
-    this.#leaf = leaf
-    this.#said = 'nothing'
-    this.#look()
+    this.close()
+    const { notBeforeAt, notAfterAt, id } = leaf
+    const fields = { id: id.uri, not_after: new Date(notAfterAt).toISOString() }
+    const warnAt = notBeforeAt + (notAfterAt - notBeforeAt) * warnAtLifetime
+    this.#at(warnAt, () => {
+      if (Date.now() < notAfterAt) {
+        this.#log.warn(fields, 'our certificate expires soon and has not been renewed')
+      }
+      this.#at(notAfterAt, () => {
+        this.#log.error(fields, 'our certificate has expired: peers refuse new connections')
+      })
+    })
   }
 
   close(): void {
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
   }
 
-  #look(): void {
-    if (this.#leaf === undefined) return
-    const { notBeforeAt, notAfterAt, id } = this.#leaf
-    const now = Date.now()
-    const fields = { id: id.uri, not_after: new Date(notAfterAt).toISOString() }
-    if (now >= notAfterAt) {
-      if (this.#said !== 'expired')
-        this.#log.error(fields, 'our certificate has expired: peers refuse new connections')
-      this.#said = 'expired'
-    } else if (now >= notBeforeAt + (notAfterAt - notBeforeAt) * warnAtLifetime) {
-      if (this.#said === 'nothing')
-        this.#log.warn(fields, 'our certificate expires soon and has not been renewed')
-      this.#said = 'soon'
-    }
+  #at(time: number, then: () => void): void {
+    const leftMs = time - Date.now()
+    if (leftMs <= 0) return then()
+    this.#timer = setTimeout(() => this.#at(time, then), Math.min(leftMs, longestWaitMs))
+    this.#timer.unref()
   }
 }

@@ -9,15 +9,18 @@ import { attemptOutcomes, endReasons } from '../../src/data-plane/reasons.ts'
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 
 test('the README says what each reason and each outcome means, in the words of the code', () => {
-  for (const [reason, meaning] of Object.entries(endReasons)) assert.ok(readme.includes(`| \`${reason}\` | ${meaning} |`), reason)
-  for (const [outcome, meaning] of Object.entries(attemptOutcomes)) assert.ok(readme.includes(`\`${outcome}\` (${meaning})`), outcome)
+  for (const [reason, meaning] of Object.entries(endReasons))
+    assert.ok(readme.includes(`| \`${reason}\` | ${meaning} |`), reason)
+  for (const [outcome, meaning] of Object.entries(attemptOutcomes))
+    assert.ok(readme.includes(`\`${outcome}\` (${meaning})`), outcome)
 })
 
 test('the README has a row for each setting, with its key, flag and default', () => {
   for (const [name, setting] of scalarSettings()) {
     const row = readme.split('\n').find(line => line.startsWith(`| \`${name}\` | \`--`))
     assert.ok(row?.includes(`\`--${name.replaceAll('_', '-')}\``), name)
-    if (setting.default !== undefined) assert.ok(row?.includes(`| ${setting.default}`), `${name}: default ${setting.default}`)
+    if (setting.default !== undefined)
+      assert.ok(row?.includes(`| ${setting.default}`), `${name}: default ${setting.default}`)
   }
 })
 
@@ -36,7 +39,9 @@ test('the README names every metric of ours, and none that there is not', async 
     ready: () => true,
     logLinesDropped: () => 0,
   })
-  const served = new Set([...(await metrics.text()).matchAll(/^# TYPE (sidesplice_\w+)/gm)].map(match => match[1]))
+  const served = new Set(
+    [...(await metrics.text()).matchAll(/^# TYPE (sidesplice_\w+)/gm)].map(match => match[1]),
+  )
   const named = new Set([...readme.matchAll(/`(sidesplice_\w+)`/g)].map(match => match[1]))
   assert.deepEqual([...named].toSorted(), [...served].toSorted())
 })
