@@ -33,8 +33,10 @@ export async function serveOutbound(session: Session, core: Core): Promise<void>
       attempt.end('peer_certificate_refused', refusal)
       continue
     }
+    const startedAt = performance.now()
     const end = await relayUntilEnd(session, attempt, peer)
     if (end.kind !== 'unused') return conclude(session, attempt, end)
+    route.giveBack(performance.now() - startedAt)
     peer.raw.destroy()
     attempt.end(...firstRecord(end.detail))
   }
@@ -58,7 +60,7 @@ function relayUntilEnd(session: Session, attempt: Attempt, peer: PeerConnection)
   session.connectMs = peer.connectMs
   session.handshakeMs = peer.handshakeMs
   session.peer = peer.uri
-  session.noteTls(peer.socket)
+  session.noteTls(peer.raw, peer.socket)
   return session.wait<RelayEnd>(resolve => {
     const stop = relay({
       session,

@@ -40,6 +40,11 @@ export class Route {
     }
   }
 
+  /** A connection that stood for this long before it was cut took nothing of the time for reaching another. */
+  giveBack(ms: number): void {
+    if (this.#deadlineAt !== undefined) this.#deadlineAt += ms
+  }
+
   /**
    * Whether an endpoint that was reached is still in the plan, and its identity expected, by the configuration of now.
    * @throws SessionOver
