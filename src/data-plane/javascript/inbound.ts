@@ -103,7 +103,7 @@ function handshake(session: Session, identity: TlsIdentity): Promise<TLSSocket> 
     }
     const secured = (socket: TLSSocket) => {
       session.handshakeMs = performance.now() - startedAt
-      session.noteTls(socket)
+      session.noteTls(raw, socket)
       resolve(socket)
     }
     const forget = identity.server.begin(raw, { secured, failed })

@@ -54,21 +54,29 @@ export function relay(options: RelayOptions): () => void {
 
   function pump(half: typeof up, count: (bytes: number) => void): void {
     const { from, to, side } = half
+    // The end goes out once all before it has left the process: a reset can't take the place of an end that is under way.
+    let queued = 0
+    const written = () => {
+      queued--
+      if (queued === 0 && half.ended && !over) to.end()
+    }
     on(from, 'data', (chunk: Buffer) => {
       count(chunk.length)
       quiet.moved()
-      if (!to.write(chunk)) from.pause()
+      queued++
+      if (!to.write(chunk, written)) from.pause()
     })
     on(to, 'drain', () => {
       quiet.moved()
       from.resume()
     })
     on(from, 'end', () => {
+      if (session.wasReset(from)) return failed(side, 'ECONNRESET')
       if (side === 'upstream' && unused() && wasCut?.() === true)
         return finish({ kind: 'unused', detail: 'closed without close_notify' })
       half.ended = true
       quiet.closed()
-      to.end()
+      if (queued === 0) to.end()
     })
     on(from, 'error', (error: unknown) => {
       const code = errorCode(error)

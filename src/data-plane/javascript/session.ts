@@ -1,6 +1,7 @@
 // One proxied connection of the JavaScript data plane: where it stands, what it waits for, what its record will say.
 import type { Socket } from 'node:net'
-import type tls from 'node:tls'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import type {
   AttemptRecord,
   ListenerSpec,
@@ -33,8 +34,8 @@ export class Session {
   bytesToUpstream = 0
   bytesToDownstream = 0
   readonly attempts: AttemptRecord[] = []
-  /** Every TCP connection of the session; reset when it is aborted. */
-  readonly sockets = new Set<Socket>()
+  /** Every TCP connection of the session with the stream that it carries, TLS or itself; reset when the session is aborted. */
+  readonly #sockets = new Map<Socket, Duplex>()
   /** Counts only while the session relays; the relay owns it. */
   onEnd: (() => void) | undefined
 
@@ -72,10 +73,10 @@ export class Session {
   }
 
   own(socket: Socket): void {
-    this.sockets.add(socket)
+    this.#sockets.set(socket, socket)
     // Whoever waits on the socket listens by itself; this one keeps an error between two waits from ending the process.
     socket.on('error', ignore)
-    socket.once('close', () => this.sockets.delete(socket))
+    socket.once('close', () => this.#sockets.delete(socket))
   }
 
   /**
@@ -103,10 +104,21 @@ export class Session {
     })
   }
 
+  /**
+   * Whether the connection below a stream that has just ended was in fact reset. libuv (1.51, Node 22) reports a reset that
+   * arrives together with data as an end. getpeername(2) tells, as long as we have not closed our own direction.
+   */
+  wasReset(stream: Duplex): boolean {
+    if (stream.writableEnded) return false
+    const [socket] = [...this.#sockets].find(([, carried]) => carried === stream) ?? []
+    const { _handle: handle } = (socket ?? {}) as { _handle?: { getpeername?(out: object): number } | null }
+    return (handle?.getpeername?.({}) ?? 0) !== 0
+  }
+
   /** Ends it: connections that are open are reset, so that nobody mistakes the end for a clean one. */
   abort(reason: EndReason, detail?: string): void {
     if (this.#over) return
-    for (const socket of this.sockets) reset(socket)
+    for (const [socket, stream] of this.#sockets) reset(socket, stream)
     this.#finish(reason, detail)
   }
 
@@ -115,7 +127,8 @@ export class Session {
     if (!this.#over) this.#finish(reason, detail)
   }
 
-  noteTls(socket: tls.TLSSocket): void {
+  noteTls(connection: Socket, socket: TLSSocket): void {
+    if (this.#sockets.has(connection)) this.#sockets.set(connection, socket)
     this.tlsVersion = socket.getProtocol() ?? undefined
     this.cipher = socket.getCipher().standardName
   }
@@ -159,10 +172,18 @@ export class Session {
   }
 }
 
-/** An RST instead of a FIN. A socket whose other end has gone already just closes. */
-export function reset(socket: Socket): void {
+/**
+ * Closes by an RST, at once. `resetAndDestroy` would not do: it waits for what is still queued and sends a FIN before the RST,
+ * and on Node 22 that FIN arrives first and reads like a clean end. So its second half is used alone.
+ *
+ * libuv does not reset while a FIN is on its way (uv_tcp_close_reset). That one is a clean end that was meant: the relay ends a
+ * stream only when all before has left.
+ */
+export function reset(socket: Socket, stream: Duplex = socket): void {
   if (socket.destroyed) return
-  socket.resetAndDestroy()
+  const ending = stream.writableEnded && !stream.writableFinished
+  if (!ending) Object.assign(socket, { resetAndClosing: true })
+  socket.destroy()
 }
 
 /** The fields that have a value. */
