@@ -2,6 +2,7 @@
 import net, { type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import type { Address } from '../../src/address.ts'
+import { reset } from './ends.ts'
 
 export interface Crossing {
   readonly towardsDialer: Socket
@@ -36,7 +37,7 @@ export async function openMiddle(t: TestContext, target: Address): Promise<Middl
       if (crossing === undefined) throw new Error('nothing to cut')
       for (const socket of both(crossing)) {
         socket.unpipe()
-        if (how === 'rst') socket.resetAndDestroy()
+        if (how === 'rst') reset(socket)
         else socket.end()
       }
     },
