@@ -1,0 +1,109 @@
+// Two sidecars by their files carry the traffic of an app that knows nothing of them.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { formatAddress } from '../../src/address.ts'
+import { sendMany } from '../support/ends.ts'
+import { issueLeaf, issueRoot, mesh, spiffeId } from '../support/pki.ts'
+import { startPair } from '../support/running-sidecar.ts'
+import { tlsConnect } from '../support/tls-peers.ts'
+import { until } from '../support/until.ts'
+
+const megabyte = 1024 * 1024
+
+test('an app behind two sidecars gets every byte, both ways, and a clean end', async t => {
+  const pair = await startPair(t)
+  const client = pair.connect()
+  const digest = await sendMany(client, 8 * megabyte)
+  client.socket.end()
+  await client.ends()
+  assert.equal(client.received, 8 * megabyte)
+  assert.equal(client.digest(), digest)
+  for (const { command } of [pair.web, pair.db]) {
+    const line = await command.line('session ended')
+    assert.match(line, / INFO {2}session ended /)
+    assert.match(line, / reason=closed$/)
+    assert.match(line, new RegExp(` bytes_to_upstream=${8 * megabyte} bytes_to_downstream=${8 * megabyte} `))
+  }
+})
+
+test('a peer that is not allowed is refused, and the app sees no connection', async t => {
+  const pair = await startPair(t, { allow: [spiffeId('api')] })
+  const client = pair.connect()
+  client.send('hello')
+  await client.isOver()
+  assert.equal(client.received, 0)
+  const refused = await pair.db.command.line('session ended')
+  assert.match(refused, new RegExp(` peer=${spiffeId('web')} .*reason=denied detail="not in allow"$`))
+  const seen = await pair.web.command.line('session ended')
+  assert.match(seen, / reason=(denied_by_peer|connect_failed|upstream_reset)/)
+  assert.equal(pair.app.connections.length, 0)
+})
+
+test('an empty allow list admits nobody', async t => {
+  const pair = await startPair(t, { allow: [] })
+  await pair.connect().isOver()
+  assert.match(await pair.db.command.line('session ended'), / reason=denied /)
+  assert.equal(pair.app.connections.length, 0)
+})
+
+test('* admits any one path segment', async t => {
+  const pair = await startPair(t, { allow: ['spiffe://mesh.test/ns/default/dc/*/svc/*'] })
+  await pair.connect().echoes('hello')
+})
+
+test('* admits one segment, not several', async t => {
+  const pair = await startPair(t, { allow: ['spiffe://mesh.test/ns/default/*'] })
+  await pair.connect().isOver()
+  assert.match(await pair.db.command.line('session ended'), / reason=denied /)
+  assert.equal(pair.app.connections.length, 0)
+})
+
+test('an endpoint that proves another identity than the expected one gets no byte', async t => {
+  const pair = await startPair(t, {
+    web: {
+      upstreams: [],
+    },
+  })
+  await pair.web.rewrite({
+    upstreams: [
+      {
+        destination_name: 'db',
+        local_bind_port: pair.webUpstream.port,
+        endpoints: [formatAddress(pair.dbPublic)],
+        expect: [spiffeId('orders')],
+      },
+    ],
+  })
+  await pair.web.applied(2)
+  const client = pair.connect()
+  client.send('secret')
+  await client.isOver()
+  assert.match(await pair.web.command.line('session ended'), /identity_mismatch.* reason=connect_failed/)
+  assert.equal(pair.app.connections.length, 0)
+})
+
+test('a peer of a foreign CA is refused, and the app sees no connection', async t => {
+  const pair = await startPair(t)
+  const foreign = await issueRoot('foreign')
+  const peer = tlsConnect(t, pair.dbPublic, { certificate: await issueLeaf('web', foreign), root: mesh.root })
+  await peer.isOver()
+  assert.match(await pair.db.command.line('session ended'), / reason=peer_certificate_refused/)
+  assert.equal(pair.app.connections.length, 0)
+})
+
+test('an app that speaks first is heard', async t => {
+  const pair = await startPair(t, { serve: ({ socket }) => socket.write('220 ready\n') })
+  await pair.connect().gets('220 ready\n')
+})
+
+test('an app that is down is named as such at both ends', async t => {
+  const pair = await startPair(t)
+  pair.app.close()
+  await until(() => !pair.app.server.listening, 'the app to be gone')
+  await pair.connect().isOver()
+  assert.match(
+    await pair.db.command.line('session ended'),
+    new RegExp(` reason=local_app_unreachable detail="${formatAddress(pair.app.address)}: ECONNREFUSED"$`),
+  )
+  assert.match(await pair.web.command.line('session ended'), / reason=(peer_app_unreachable|connect_failed)/)
+})
