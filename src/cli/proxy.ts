@@ -23,18 +23,21 @@ export interface ProxyCommandOptions {
 export function proxyCommand(options: ProxyCommandOptions): Command {
   const command = new Command('proxy')
     .description('Run the sidecar of one service.')
-    .requiredOption('--config <file>', 'JSON configuration; schema/sidesplice.schema.json describes it')
+    .option('--config <file>', 'JSON configuration; schema/sidesplice.schema.json describes it (required)')
     .option('--check', 'check configuration and certificates, say what is wrong, and exit')
   for (const option of settingOptions()) command.addOption(option)
-  return command.action(async (values: { readonly config: string; readonly check?: boolean }) => {
-    process.exitCode = await run(values, overridesFrom({ ...values }, process.env), options)
+  return command.action(async (values: { readonly config?: string; readonly check?: boolean }) => {
+    const { config, check = false } = values
+    // Not commander's own check, which would come before that for unknown options: `--confg` is a typing error.
+    if (config === undefined) return command.error("error: required option '--config <file>' not specified")
+    process.exitCode = await run({ config, check }, overridesFrom({ ...values }, process.env), options)
     // Nothing is left to wait for but what a library keeps open; the lines are out.
     process.exit()
   })
 }
 
 async function run(
-  { config: file, check = false }: { readonly config: string; readonly check?: boolean },
+  { config: file, check }: { readonly config: string; readonly check: boolean },
   overrides: Overrides,
   options: ProxyCommandOptions,
 ): Promise<number> {

@@ -7,7 +7,7 @@ import {
   type SpiffeId,
   type SpiffePattern,
 } from '../identity/spiffe-id.ts'
-import { crossChecks } from './cross-checks.ts'
+import { crossChecks, type Unchecked } from './cross-checks.ts'
 import { ConfigError, show } from './problem.ts'
 import { checkSchema } from './schema.ts'
 
@@ -117,25 +117,38 @@ export function parseConfig({ file, text, overrides }: ConfigSource): Config {
     ...value,
     ...Object.fromEntries([...overrides].map(([key, override]) => [key, override.value])),
   }
-  const normal = withNumbers(merged)
-  const problems = checkSchema(normal, whereOf)
-  // What the schema leaves open can be told only of what the schema lets pass.
+  const normal = withNumbers(merged) as Unchecked
+  const problems = [...checkSchema(normal, whereOf), ...crossChecks(normal, whereOf)]
   if (problems.length > 0) throw new ConfigError(problems)
-  const checked = normal as ConfigFile
-  const crossed = crossChecks(checked, whereOf)
-  if (crossed.length > 0) throw new ConfigError(crossed)
-  return typed(checked, dirname(file))
+  return typed(normal as unknown as ConfigFile, dirname(file))
+}
+
+/** The files that a configuration names, also where the rest of it is wrong: so that their problems are told with it. */
+export function identityFilesIn({ file, text }: ConfigSource): Config['identityFiles'] | undefined {
+  let identity: Partial<ConfigFile['identity']> | undefined
+  try {
+    identity = (JSON.parse(text) as Partial<ConfigFile> | null)?.identity
+  } catch {
+    return undefined
+  }
+  const { cert_file, key_file, ca_file } = identity ?? {}
+  const named = [cert_file, key_file, ca_file].every(name => typeof name === 'string' && name !== '')
+  return named ? resolved(identity as ConfigFile['identity'], dirname(file)) : undefined
+}
+
+function resolved(identity: ConfigFile['identity'], folder: string): Config['identityFiles'] {
+  return {
+    certFile: resolve(folder, identity.cert_file),
+    keyFile: resolve(folder, identity.key_file),
+    caFile: resolve(folder, identity.ca_file),
+  }
 }
 
 function typed(file: ConfigFile, folder: string): Config {
   const { identity, inbound } = file
   return Object.freeze({
     service: file.service,
-    identityFiles: {
-      certFile: resolve(folder, identity.cert_file),
-      keyFile: resolve(folder, identity.key_file),
-      caFile: resolve(folder, identity.ca_file),
-    },
+    identityFiles: resolved(identity, folder),
     inbound: inbound && {
       listen: address(inbound.listen),
       localService: address(inbound.local_service_address),

@@ -1,13 +1,21 @@
 // What a schema can't say: listeners that collide, and plaintext that would leave this machine.
-import { type Address, formatAddress, isLoopback, parseAddress } from '../address.ts'
-import type { ConfigFile } from './config.ts'
+import { isIP } from 'node:net'
+import { type Address, formatAddress, isHost, isLoopback, parseAddress } from '../address.ts'
+import type { ConfigFile, UpstreamEntry } from './config.ts'
 import type { Problem } from './problem.ts'
 
-export function crossChecks(file: ConfigFile, whereOf: (key: string) => string): readonly Problem[] {
+/** What of a file the schema may have found wrong: a value of any type, anywhere. */
+export type Unchecked = Partial<Record<Exclude<keyof ConfigFile, 'inbound'>, unknown>> & {
+  readonly inbound?: Partial<Record<keyof NonNullable<ConfigFile['inbound']>, unknown>> | null
+}
+type UncheckedEntry = Partial<Record<keyof UpstreamEntry, unknown>> | null
+
+/** Passes over what is not even of the right type: the schema has said so. */
+export function crossChecks(file: Unchecked, whereOf: (key: string) => string): readonly Problem[] {
   return [...collisions(file, whereOf), ...exposures(file, whereOf)]
 }
 
-function collisions(file: ConfigFile, whereOf: (key: string) => string): Problem[] {
+function collisions(file: Unchecked, whereOf: (key: string) => string): Problem[] {
   const taken: { readonly key: string; readonly bind: Address }[] = []
   const problems: Problem[] = []
   const take = (key: string, bind: Address | undefined) => {
@@ -23,8 +31,10 @@ function collisions(file: ConfigFile, whereOf: (key: string) => string): Problem
       })
   }
   take('inbound.listen', addressOf(file.inbound?.listen))
-  file.upstreams.forEach((entry, at) => {
-    take(`upstreams[${at}].local_bind_port`, { host: entry.local_bind_address, port: entry.local_bind_port })
+  entriesOf(file).forEach((entry, at) => {
+    const [host, port] = [entry?.local_bind_address, entry?.local_bind_port]
+    if (typeof host !== 'string' || typeof port !== 'number') return
+    take(`upstreams[${at}].local_bind_port`, { host, port })
   })
   take('admin', addressOf(file.admin))
   take('metrics', addressOf(file.metrics))
@@ -32,7 +42,7 @@ function collisions(file: ConfigFile, whereOf: (key: string) => string): Problem
 }
 
 /** What would speak plaintext, or for this service, beyond this machine needs the operator's word. */
-function exposures(file: ConfigFile, whereOf: (key: string) => string): Problem[] {
+function exposures(file: Unchecked, whereOf: (key: string) => string): Problem[] {
   const problems: Problem[] = []
   const require = (key: string, host: string | undefined, flag: string) => {
     if (host === undefined || isLoopback(host)) return
@@ -45,19 +55,33 @@ function exposures(file: ConfigFile, whereOf: (key: string) => string): Problem[
       ?.host, 'unsafe_local_service')
   }
   if (!file.unsafe_upstream_bind) {
-    file.upstreams.forEach((entry, at) => {
-      require(`upstreams[${at}].local_bind_address`, entry.local_bind_address, 'unsafe_upstream_bind')
+    entriesOf(file).forEach((entry, at) => {
+      const host = entry?.local_bind_address
+      if (typeof host === 'string' && isHost(host))
+        require(`upstreams[${at}].local_bind_address`, host, 'unsafe_upstream_bind')
     })
   }
   return problems
 }
 
+function entriesOf({ upstreams }: Unchecked): readonly UncheckedEntry[] {
+  return Array.isArray(upstreams) ? upstreams : []
+}
+
 function overlaps(one: Address, other: Address): boolean {
   if (one.port !== other.port) return false
   const wildcards = ['0.0.0.0', '::']
-  return one.host === other.host || wildcards.includes(one.host) || wildcards.includes(other.host)
+  const [host, otherHost] = [canonical(one.host), canonical(other.host)]
+  return host === otherHost || wildcards.includes(host) || wildcards.includes(otherHost)
 }
 
-function addressOf(text: string | undefined): Address | undefined {
-  return text === undefined ? undefined : parseAddress(text)
+/** `localhost` may be either loopback address; 127.0.0.1 is the one that nearly always is meant. */
+function canonical(host: string): string {
+  if (host.toLowerCase() === 'localhost') return '127.0.0.1'
+  // The URL parser writes every form of an IPv6 address in one.
+  return isIP(host) === 6 && !host.includes('%') ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host
+}
+
+function addressOf(text: unknown): Address | undefined {
+  return typeof text === 'string' ? parseAddress(text) : undefined
 }
