@@ -24,17 +24,18 @@ export async function ask<Q extends AdmitQuestion | RouteQuestion, A extends Adm
   const askedAt = performance.now()
   tally.waiting++
   session.state = 'deciding'
+  let answer: A | undefined
   try {
-    const answer = await session.wait<A | undefined>(resolve => {
+    answer = await session.wait<A | undefined>(resolve => {
       const takeBack = questions.ask(question, spec.policyTimeoutMs, resolve)
       return () => takeBack()
     })
-    if (answer !== undefined) return answer
-    session.abort('policy_timeout', `no answer within ${spec.policyTimeoutMs} ms`)
-    // The session is over: this throws as every wait of it does.
-    return await session.wait<A>(() => () => {})
   } finally {
     tally.waiting--
     session.policyMs = (session.policyMs ?? 0) + performance.now() - askedAt
   }
+  if (answer !== undefined) return answer
+  session.abort('policy_timeout', `no answer within ${spec.policyTimeoutMs} ms`)
+  // The session is over: this throws as every wait of it does.
+  return session.wait<A>(() => () => {})
 }
