@@ -8,7 +8,7 @@ import {
   type SpiffePattern,
 } from '../identity/spiffe-id.ts'
 import { crossChecks, type Unchecked } from './cross-checks.ts'
-import { ConfigError, show } from './problem.ts'
+import { ConfigError, type PlaceOf, show } from './problem.ts'
 import { checkSchema } from './schema.ts'
 
 /** The file as the schema leaves it: defaults filled in, numbers as numbers. */
@@ -109,7 +109,11 @@ export interface ConfigSource {
  */
 export function parseConfig({ file, text, overrides }: ConfigSource): Config {
   const value = parseJson(file, text)
-  const whereOf = (key: string) => overrides.get(key)?.where ?? file
+  const placeOf: PlaceOf = key => {
+    const override = overrides.get(key)
+    // A flag or a variable is its own name; only in a file something needs a key to be found.
+    return override !== undefined ? { where: override.where } : { where: file, ...(key !== '' && { key }) }
+  }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ConfigError([{ where: file, got: show(value), expected: 'a JSON object' }])
   }
@@ -118,7 +122,7 @@ export function parseConfig({ file, text, overrides }: ConfigSource): Config {
     ...Object.fromEntries([...overrides].map(([key, override]) => [key, override.value])),
   }
   const normal = withNumbers(merged) as Unchecked
-  const problems = [...checkSchema(normal, whereOf), ...crossChecks(normal, whereOf)]
+  const problems = [...checkSchema(normal, placeOf), ...crossChecks(normal, placeOf)]
   if (problems.length > 0) throw new ConfigError(problems)
   return typed(normal as unknown as ConfigFile, dirname(file))
 }

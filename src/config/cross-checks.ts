@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import { type Address, formatAddress, isHost, isLoopback, parseAddress } from '../address.ts'
 import type { ConfigFile, UpstreamEntry } from './config.ts'
-import type { Problem } from './problem.ts'
+import type { PlaceOf, Problem } from './problem.ts'
 
 /** What of a file the schema may have found wrong: a value of any type, anywhere. */
 export type Unchecked = Partial<Record<Exclude<keyof ConfigFile, 'inbound'>, unknown>> & {
@@ -11,11 +11,11 @@ export type Unchecked = Partial<Record<Exclude<keyof ConfigFile, 'inbound'>, unk
 type UncheckedEntry = Partial<Record<keyof UpstreamEntry, unknown>> | null
 
 /** Passes over what is not even of the right type: the schema has said so. */
-export function crossChecks(file: Unchecked, whereOf: (key: string) => string): readonly Problem[] {
-  return [...collisions(file, whereOf), ...exposures(file, whereOf)]
+export function crossChecks(file: Unchecked, placeOf: PlaceOf): readonly Problem[] {
+  return [...collisions(file, placeOf), ...exposures(file, placeOf)]
 }
 
-function collisions(file: Unchecked, whereOf: (key: string) => string): Problem[] {
+function collisions(file: Unchecked, placeOf: PlaceOf): Problem[] {
   const taken: { readonly key: string; readonly bind: Address }[] = []
   const problems: Problem[] = []
   const take = (key: string, bind: Address | undefined) => {
@@ -24,8 +24,7 @@ function collisions(file: Unchecked, whereOf: (key: string) => string): Problem[
     if (other === undefined) taken.push({ key, bind })
     else
       problems.push({
-        where: whereOf(key),
-        key,
+        ...placeOf(key),
         got: formatAddress(bind),
         expected: `an address other than that of ${other.key}`,
       })
@@ -42,12 +41,12 @@ function collisions(file: Unchecked, whereOf: (key: string) => string): Problem[
 }
 
 /** What would speak plaintext, or for this service, beyond this machine needs the operator's word. */
-function exposures(file: Unchecked, whereOf: (key: string) => string): Problem[] {
+function exposures(file: Unchecked, placeOf: PlaceOf): Problem[] {
   const problems: Problem[] = []
   const require = (key: string, host: string | undefined, flag: string) => {
     if (host === undefined || isLoopback(host)) return
     const expected = `a loopback address, or ${flag} (--${flag.replaceAll('_', '-')})`
-    problems.push({ where: whereOf(key), key, got: JSON.stringify(host), expected })
+    problems.push({ ...placeOf(key), got: JSON.stringify(host), expected })
   }
   if (!file.unsafe_admin) require('admin', addressOf(file.admin)?.host, 'unsafe_admin')
   if (!file.unsafe_local_service) {

@@ -44,12 +44,13 @@ export async function readIdentity(files: Config['identityFiles'], now: number):
       return parse()
     } catch (error) {
       const code = errorCode(error)
-      const ofKey = code === 'bad_key'
+      // The leaf is checked with its key: what is wrong with the key alone is told of its file.
+      const [culprit, where] = code === 'bad_key' ? ['key_file', files.keyFile] : [name, file]
       problems.push({
-        where: ofKey ? files.keyFile : file,
-        key: `identity.${ofKey ? 'key_file' : name}`,
-        got: `${code}: ${error instanceof Error ? error.message : String(error)}`,
-        expected: expectations[name] ?? 'a PEM file',
+        where,
+        key: `identity.${culprit}`,
+        got: `${code} (${error instanceof Error ? error.message : String(error)})`,
+        expected: expectations[culprit] ?? 'a PEM file',
       })
       return undefined
     }
@@ -58,6 +59,7 @@ export async function readIdentity(files: Config['identityFiles'], now: number):
 
 const expectations: Record<string, string> = {
   ca_file: 'PEM certificates',
+  key_file: 'a PEM private key without a passphrase',
   cert_file: 'a leaf with one SPIFFE ID that fits the key, is valid now and chains to ca_file',
 }
 

@@ -10,6 +10,9 @@ export interface Problem {
   readonly expected: string
 }
 
+/** Where a key's value came from. */
+export type PlaceOf = (key: string) => Pick<Problem, 'where' | 'key'>
+
 export class ConfigError extends SidespliceError {
   readonly problems: readonly Problem[]
 

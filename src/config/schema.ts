@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import { isHost, parseAddress } from '../address.ts'
 import { parseSpiffeId, parseSpiffePattern } from '../identity/spiffe-id.ts'
-import { type Problem, show } from './problem.ts'
+import { type PlaceOf, type Problem, show } from './problem.ts'
 
 export interface SettingSchema {
   readonly type?: string | readonly string[]
@@ -52,12 +52,12 @@ export function scalarSettings(): ReadonlyMap<string, SettingSchema> {
 }
 
 /** Checks a parsed file, filling defaults in; the problems name keys as in the file. */
-export function checkSchema(value: unknown, whereOf: (key: string) => string): readonly Problem[] {
+export function checkSchema(value: unknown, placeOf: PlaceOf): readonly Problem[] {
   if (validate(value)) return []
-  return (validate.errors ?? []).map(error => toProblem(error, whereOf))
+  return (validate.errors ?? []).map(error => toProblem(error, placeOf))
 }
 
-function toProblem(error: ErrorObject, whereOf: (key: string) => string): Problem {
+function toProblem(error: ErrorObject, placeOf: PlaceOf): Problem {
   const at = keyOf(error.instancePath)
   const params = error.params as Record<string, string>
   if (error.keyword === 'additionalProperties') {
@@ -65,15 +65,14 @@ function toProblem(error: ErrorObject, whereOf: (key: string) => string): Proble
       name => name !== '$schema',
     )
     const key = join(at, params.additionalProperty ?? '')
-    return { where: whereOf(key), key, got: 'an unknown key', expected: `one of ${known.join(', ')}` }
+    return { ...placeOf(key), got: 'an unknown key', expected: `one of ${known.join(', ')}` }
   }
   if (error.keyword === 'required') {
     const key = join(at, params.missingProperty ?? '')
-    return { where: whereOf(key), key, got: 'nothing', expected: 'this key' }
+    return { ...placeOf(key), got: 'nothing', expected: 'this key' }
   }
   return {
-    where: whereOf(at),
-    ...(at !== '' && { key: at }),
+    ...placeOf(at),
     got: show(error.data),
     expected: expectation(error),
   }

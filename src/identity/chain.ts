@@ -32,7 +32,7 @@ export function verifyChain(question: ChainQuestion): number {
   if (depth === undefined) {
     throw fault(
       'untrusted',
-      `no trusted root issued it (issuer ${oneLine(leaf.issuer)}, ${question.roots.length} roots trusted)`,
+      `no trusted root issued it; its issuer is ${oneLine(leaf.issuer)}, ${question.roots.length} roots are trusted`,
     )
   }
   return depth

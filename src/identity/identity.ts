@@ -38,7 +38,7 @@ const pemBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
  */
 export function parseCertificates(pem: string): readonly X509Certificate[] {
   const blocks = pem.match(pemBlock)
-  if (blocks === null) throw fault('bad_certificate', 'got no PEM certificate, expected at least one')
+  if (blocks === null) throw fault('bad_certificate', 'no PEM certificate in it')
   return blocks.map((block, at) => {
     try {
       return new X509Certificate(block)
@@ -71,14 +71,14 @@ export interface LeafSource {
  */
 export function parseLeaf(source: LeafSource): LeafCertificate {
   const [leaf, ...intermediates] = parseCertificates(source.certPem)
-  if (leaf === undefined) throw fault('bad_certificate', 'got no PEM certificate, expected at least one')
+  if (leaf === undefined) throw fault('bad_certificate', 'no PEM certificate in it')
   const key = parseKey(source.keyPem)
   if (!leaf.checkPrivateKey(key))
     throw fault('key_mismatch', 'the private key is not the one of this certificate')
   const sans = uriSans(leaf)
   const [uri] = sans
   if (uri === undefined || sans.length > 1)
-    throw fault('bad_uri_sans', `got ${sans.length} URI SANs, expected exactly one SPIFFE ID`)
+    throw fault('bad_uri_sans', `${sans.length} URI SANs instead of one SPIFFE ID`)
   verifyChain({
     leaf,
     presented: intermediates,
@@ -103,13 +103,7 @@ function parseKey(pem: Buffer) {
   } catch (cause) {
     // OpenSSL's own message is left out: it names a decoder, not what is wrong with the file.
     const encrypted = pem.includes('ENCRYPTED')
-    throw fault(
-      'bad_key',
-      encrypted
-        ? 'got an encrypted private key, expected one without a passphrase'
-        : 'got no PEM private key that parses',
-      cause,
-    )
+    throw fault('bad_key', encrypted ? 'an encrypted private key' : 'no PEM private key that parses', cause)
   }
 }
 

@@ -143,7 +143,9 @@ export async function startSidecar(
   options: SidecarOptions = {},
 ): Promise<RunningSidecar> {
   const sidecar = await launchSidecar(t, config, options)
-  await sidecar.command.line(' ready ')
+  await sidecar.command.line(
+    config.log_json === true || options.args?.includes('--log-json') === true ? '"ready"' : ' ready ',
+  )
   return sidecar
 }
 

@@ -80,7 +80,7 @@ test('a flag goes before the file, and an error about it names the flag', () => 
   const flag = (value: unknown): Overrides => new Map([['drain', { value, where: '--drain' }]])
   assert.equal(parse({ ...good, drain: 5 }, flag('7')).process.drainMs, 7_000)
   assert.deepEqual(problemsOf({ ...good, drain: 5 }, flag('soon')), [
-    { where: '--drain', key: 'drain', got: '"soon"', expected: 'a number, or a string that holds one' },
+    { where: '--drain', got: '"soon"', expected: 'a number, or a string that holds one' },
   ])
 })
 

@@ -1,0 +1,165 @@
+// A flag is over the file, the file over the default; what there is not is refused with what there is.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import { formatAddress } from '../../src/address.ts'
+import { check } from '../support/check.ts'
+import { freePort, packageRoot, run } from '../support/command.ts'
+import { ask, startSidecar } from '../support/running-sidecar.ts'
+
+test('a flag is over the file', async t => {
+  const fromFlag = await freePort()
+  const fromFile = await freePort()
+  const sidecar = await startSidecar(
+    t,
+    { admin: formatAddress(fromFile), log_json: false, drain: 7 },
+    { args: ['--admin', formatAddress(fromFlag), '--log-json', '--drain', '3.5'] },
+  )
+  assert.equal((await ask(fromFlag, '/live')).status, 200)
+  await assert.rejects(ask(fromFile, '/live'), { code: 'ECONNREFUSED' })
+  const { code } = await sidecar.command.stop()
+  assert.equal(code, 0)
+  assert.equal(JSON.parse(await sidecar.command.line('"stopping"')).drain_s, 3.5)
+})
+
+test('the file is over the default, and the default stands where neither says anything', async t => {
+  const sidecar = await startSidecar(t, { drain: '7' })
+  await sidecar.command.stop()
+  assert.match(await sidecar.command.line(' stopping '), / drain_delay_s=0 drain_s=7$/)
+})
+
+describe('the data plane', { concurrency: 3 }, () => {
+  test('is JavaScript for auto, which says why', async t => {
+    const { command } = await startSidecar(t, {})
+    assert.match(
+      await command.line('data plane chosen'),
+      /data_plane=javascript why="this version has no native addon"$/,
+    )
+  })
+
+  test('is JavaScript where it is asked for', async t => {
+    const { command } = await startSidecar(t, { data_plane: 'javascript' })
+    assert.match(await command.line('data plane chosen'), /data_plane=javascript why="asked for"$/)
+  })
+
+  const native = "data plane native can't run: this version has no native addon"
+  test('native is refused by the file', async t => {
+    const checked = await check(t, { data_plane: 'native' }, { args: [] })
+    assert.deepEqual([checked.problems, checked.stdout, checked.code], [[native], '', 1])
+  })
+
+  test('native is refused by the flag', async t => {
+    const checked = await check(t, {}, { args: ['--data-plane', 'native'] })
+    assert.deepEqual([checked.problems, checked.stdout, checked.code], [[native], '', 1])
+  })
+
+  test('native is refused by SIDESPLICE_DATA_PLANE', async t => {
+    const checked = await check(t, {}, { args: [], env: { SIDESPLICE_DATA_PLANE: 'native' } })
+    assert.deepEqual([checked.problems, checked.stdout, checked.code], [[native], '', 1])
+  })
+
+  test('by SIDESPLICE_DATA_PLANE is over the file, by the flag over both', async t => {
+    const env = { SIDESPLICE_DATA_PLANE: 'native' }
+    const args = ['--check', '--data-plane', 'javascript']
+    assert.equal((await check(t, { data_plane: 'javascript' }, { env })).code, 1)
+    assert.equal((await check(t, { data_plane: 'native' }, { env, args })).code, 0)
+  })
+
+  test('by a variable that makes no sense is refused by its name', async t => {
+    const checked = await check(t, {}, { env: { SIDESPLICE_DATA_PLANE: 'fast' } })
+    assert.deepEqual(checked.problems, [
+      'SIDESPLICE_DATA_PLANE: got "fast", expected one of auto, native, javascript',
+    ])
+  })
+})
+
+describe('usage', { concurrency: 3 }, () => {
+  const refusals: readonly (readonly [string, readonly string[], RegExp])[] = [
+    [
+      'an unknown option',
+      ['proxy', '--confg', 'x'],
+      /^error: unknown option '--confg'\n\(Did you mean --config\?\)\n/,
+    ],
+    ['an unknown command', ['prox'], /^error: unknown command 'prox'\n\(Did you mean proxy\?\)\n/],
+    ['a missing --config', ['proxy'], /^error: required option '--config <file>' not specified\n/],
+    [
+      'a flag without its value',
+      ['proxy', '--config'],
+      /^error: option '--config <file>' argument missing\n/,
+    ],
+    ['an argument too many', ['proxy', '--config', 'x', 'y'], /^error: too many arguments for 'proxy'/],
+    ['a short option', ['proxy', '-c', 'x'], /^error: unknown option '-c'/],
+  ]
+  for (const [title, args, expected] of refusals) {
+    test(`${title} is refused, and --help is named`, async t => {
+      const command = run(t, args)
+      assert.deepEqual(await command.end(), { code: 1, signal: null })
+      assert.match(command.stderr, expected)
+      assert.match(command.stderr, /\(sidesplice .*--help tells more\)\n$/)
+      assert.equal(command.stdout, '')
+    })
+  }
+
+  test("a flag's bad value is refused by the flag's name", async t => {
+    const args = ['--check', '--drain', 'long', '--admin', '0.0.0.0:9000', '--log-level', 'loud']
+    const checked = await check(t, {}, { args })
+    assert.deepEqual([...checked.problems].sort(), [
+      '--admin: got "0.0.0.0", expected a loopback address, or unsafe_admin (--unsafe-admin)',
+      '--drain: got "long", expected a number, or a string that holds one',
+      '--log-level: got "loud", expected one of trace, debug, info, warn, error',
+    ])
+    assert.equal(checked.code, 1)
+  })
+
+  test('no command prints what there is', async t => {
+    const command = run(t, [])
+    assert.equal((await command.end()).code, 1)
+    assert.match(command.stderr, /^Usage: sidesplice /)
+  })
+
+  test('--version prints the version', async t => {
+    const command = run(t, ['--version'])
+    assert.equal((await command.end()).code, 0)
+    assert.equal(command.stdout, `${packageJson().version}\n`)
+  })
+})
+
+describe('the help of proxy', () => {
+  test('names every setting of the schema, with its default', async t => {
+    const { stdout } = await help(t)
+    for (const [name, { type, default: fallback }] of Object.entries(schema().properties)) {
+      if (['$schema', 'service'].includes(name) || type === 'object' || type === 'array') continue
+      const flag = `--${name.replaceAll('_', '-')}`
+      const [line] = stdout.split('\n').filter(one => one.trim().split(' ')[0] === flag)
+      assert.ok(line !== undefined, `${flag} is not in the help`)
+      if (fallback !== undefined && fallback !== false)
+        assert.ok(line.includes(`(default ${fallback})`), line)
+    }
+  })
+
+  test('has -h as the only short option', async t => {
+    const { stdout } = await help(t)
+    assert.deepEqual(
+      [...stdout.matchAll(/(?<=[\s,])-[a-z]\b/gi)].map(([option]) => option),
+      ['-h'],
+    )
+  })
+
+  async function help(t: TestContext) {
+    const command = run(t, ['proxy', '-h'])
+    assert.equal((await command.end()).code, 0)
+    assert.equal(command.stderr, '')
+    return command
+  }
+})
+
+function packageJson(): { readonly version: string } {
+  return JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+}
+
+function schema(): {
+  readonly properties: Record<string, { readonly type?: string; readonly default?: unknown }>
+} {
+  return JSON.parse(readFileSync(join(packageRoot, 'schema', 'sidesplice.schema.json'), 'utf8'))
+}
