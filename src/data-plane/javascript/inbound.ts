@@ -58,7 +58,8 @@ export async function serveInbound(session: Session, core: Core): Promise<void> 
       upstream: app,
       onUpstreamByte: () => {},
       end: end => {
-        if (end.kind === 'closed') return session.finish('closed')
+        if (end.kind === 'closed')
+          return session.finish(session.unused ? 'closed_before_first_byte' : 'closed')
         if (end.kind === 'timeout') return session.abort(end.reason)
         const side = end.kind === 'unused' ? 'upstream' : end.side
         session.abort(side === 'downstream' ? 'downstream_reset' : 'upstream_reset', end.detail)

@@ -83,9 +83,7 @@ function conclude(session: Session, attempt: Attempt, end: Exclude<RelayEnd, { k
   if (end.kind === 'closed') {
     attempt.carried()
     attempt.end('connected')
-    return session.finish(
-      session.bytesToUpstream + session.bytesToDownstream === 0 ? 'closed_before_first_byte' : 'closed',
-    )
+    return session.finish(session.unused ? 'closed_before_first_byte' : 'closed')
   }
   if (end.kind === 'timeout') {
     attempt.end('connected')

@@ -30,7 +30,6 @@ export function relay(options: RelayOptions): () => void {
   const { session, downstream, upstream, wasCut } = options
   const listening: [Duplex, string, (...args: never[]) => void][] = []
   let over = false
-  const unused = () => session.bytesToUpstream === 0 && session.bytesToDownstream === 0
   const up = { from: downstream, to: upstream, side: 'downstream' as Side, ended: downstream.readableEnded }
   const down = { from: upstream, to: downstream, side: 'upstream' as Side, ended: false }
   const quiet = watchQuiet(
@@ -72,7 +71,7 @@ export function relay(options: RelayOptions): () => void {
     })
     on(from, 'end', () => {
       if (session.wasReset(from)) return failed(side, 'ECONNRESET')
-      if (side === 'upstream' && unused() && wasCut?.() === true)
+      if (side === 'upstream' && session.unused && wasCut?.() === true)
         return finish({ kind: 'unused', detail: 'closed without close_notify' })
       half.ended = true
       quiet.closed()
@@ -94,7 +93,8 @@ export function relay(options: RelayOptions): () => void {
   }
 
   function failed(side: Side, detail: string): void {
-    if (side === 'upstream' && unused() && !downstream.destroyed) return finish({ kind: 'unused', detail })
+    if (side === 'upstream' && session.unused && !downstream.destroyed)
+      return finish({ kind: 'unused', detail })
     finish({ kind: 'aborted', side, detail })
   }
 

@@ -72,6 +72,11 @@ export class Session {
     return this.#over
   }
 
+  /** Whether no byte has moved in either direction. */
+  get unused(): boolean {
+    return this.bytesToUpstream === 0 && this.bytesToDownstream === 0
+  }
+
   own(socket: Socket): void {
     this.#sockets.set(socket, socket)
     // Whoever waits on the socket listens by itself; this one keeps an error between two waits from ending the process.
