@@ -49,6 +49,7 @@ export interface TlsServer {
 
 export interface TlsServerOptions extends TlsPeerOptions {
   readonly serve?: (end: End, socket: TLSSocket) => void
+  readonly onKeylog?: (line: Buffer) => void
 }
 
 /** Stands where an upstream's sidecar would. */
@@ -66,6 +67,7 @@ export async function openTlsServer(t: TestContext, peer: TlsServerOptions): Pro
     socket.on('error', () => {})
   })
   server.on('tlsClientError', () => {})
+  if (peer.onKeylog !== undefined) server.on('keylog', peer.onKeylog)
   server.on('secureConnection', socket => {
     const end = new End(socket)
     connections.push(end)
