@@ -20,6 +20,7 @@ export class Reload {
   #current: Loaded
   #running: Promise<void> = Promise.resolve()
   #closed = false
+  #refused = false
   readonly #onHangUp = () => this.#queue('SIGHUP')
 
   constructor(options: ReloadOptions) {
@@ -55,11 +56,15 @@ export class Reload {
       if (!(error instanceof ConfigError)) throw error
       for (const problem of error.problems)
         log.error({ because, problem: formatProblem(problem) }, 'configuration refused, the former one stays')
+      this.#refused = true
       return onResult(false)
     }
+    const wasRefused = this.#refused
+    this.#refused = false
     this.#watch.watch(next.files)
     if (contentOf(next) === contentOf(this.#current)) {
-      log.debug({ because }, 'configuration unchanged')
+      if (wasRefused) log.info({ because }, 'configuration is good again, nothing has changed')
+      else log.debug({ because }, 'configuration unchanged')
       return
     }
     log.info({ because }, 'configuration changed')
@@ -86,5 +91,5 @@ export class Reload {
 /** Equal where nothing that matters has changed. */
 function contentOf({ config, desired }: Loaded): string {
   const { leaf, trust } = desired.identity
-  return JSON.stringify([config, leaf.fingerprint, trust.digest])
+  return JSON.stringify([config, leaf.chainPem, trust.digest])
 }

@@ -162,8 +162,8 @@ export class Sidecar {
 
   /** The identity in use afterwards: the new one, or the former where the TLS library does not take the new one. */
   #takeIdentity(next: Identity, former: Identity | undefined, generation: number): Identity {
-    const same =
-      former?.leaf.fingerprint === next.leaf.fingerprint && former.trust.digest === next.trust.digest
+    // The whole chain: an intermediate may be replaced while the leaf stays.
+    const same = former?.leaf.chainPem === next.leaf.chainPem && former.trust.digest === next.trust.digest
     if (same) return former
     try {
       this.#dataPlane.setIdentity({
