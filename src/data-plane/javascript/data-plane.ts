@@ -101,12 +101,14 @@ export class JavascriptDataPlane implements DataPlane {
     await this.#sockets.stop('inbound')
     if (this.#sessions.size > 0 && graceMs > 0 && signal?.aborted !== true) {
       await new Promise<void>(resolve => {
-        const limit = after(graceMs, resolve)
-        signal?.addEventListener('abort', () => resolve(), { once: true })
-        this.#onEmpty = () => {
+        const done = () => {
           limit.cancel()
+          signal?.removeEventListener('abort', done)
           resolve()
         }
+        const limit = after(graceMs, done)
+        signal?.addEventListener('abort', done, { once: true })
+        this.#onEmpty = done
       })
       this.#onEmpty = undefined
     }

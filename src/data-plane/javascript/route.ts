@@ -8,6 +8,9 @@ export interface Step {
   readonly limitMs: number
 }
 
+// Timers count in whole milliseconds of the loop's clock, which may be that much ahead of the monotonic one.
+const timerSlackMs = 2
+
 export class Route {
   readonly #session: Session
   readonly #core: Core
@@ -21,7 +24,7 @@ export class Route {
   }
 
   get outOfTime(): boolean {
-    return this.#deadlineAt !== undefined && performance.now() >= this.#deadlineAt
+    return this.#deadlineAt !== undefined && performance.now() >= this.#deadlineAt - timerSlackMs
   }
 
   /**

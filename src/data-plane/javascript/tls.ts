@@ -1,5 +1,5 @@
 // TLS as both legs use it: one set of parameters, contexts built once for each identity.
-import { constants, X509Certificate } from 'node:crypto'
+import { constants, createPrivateKey, X509Certificate } from 'node:crypto'
 import tls from 'node:tls'
 import { errorCode, SidespliceError } from '../../errors.ts'
 import type { DataPlaneIdentity } from '../interface.ts'
@@ -48,6 +48,10 @@ export function buildTlsIdentity(identity: DataPlaneIdentity): TlsIdentity {
       // A listed root is an anchor also where it is not self-signed (X509_V_FLAG_PARTIAL_CHAIN).
       allowPartialTrustChain: true,
     } as const
+    // Node passes over an empty chain or key in silence.
+    if (!new X509Certificate(identity.chainPem).checkPrivateKey(createPrivateKey(identity.privateKey))) {
+      throw new Error('the key is not the one of the leaf')
+    }
     const context = tls.createSecureContext(options)
     const roots = identity.rootsPem
       .split(/(?<=-----END CERTIFICATE-----\n?)(?=-----BEGIN)/)
