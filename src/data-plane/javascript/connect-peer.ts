@@ -110,17 +110,26 @@ function handshake(
       checkServerIdentity: () => undefined,
     })
     socket.on('error', () => {})
-    // Tickets of a server that sends them come after the handshake and say nothing of the session.
+    // Tickets of a server that sends them come after the handshake and say nothing of the session. close_notify may come in the
+    // same read as the last of them, and is then counted with it; its end is told within that turn of the loop, while the end of
+    // the TCP connection alone is a read of its own, in a later one.
     let handshakeBytes = 0
-    socket.on('session', () => {
+    let inThisTurn = false
+    const noteHandshake = () => {
       handshakeBytes = raw.bytesRead
-    })
+      if (inThisTurn) return
+      inThisTurn = true
+      setImmediate(() => {
+        inThisTurn = false
+      })
+    }
+    socket.on('session', noteHandshake)
     const limit = after(limitMs, () =>
       resolve({ failure: 'handshake_timeout', detail: `not done in ${Math.round(limitMs)} ms` }),
     )
     const onSecure = () => {
-      handshakeBytes = raw.bytesRead
-      resolve({ socket, wasCut: () => raw.bytesRead === handshakeBytes })
+      noteHandshake()
+      resolve({ socket, wasCut: () => raw.bytesRead === handshakeBytes && !inThisTurn })
     }
     const onError = (error: Error) => resolve(handshakeFailure(errorCode(error)))
     const onClose = () => resolve({ failure: 'handshake_failed', detail: 'closed by the peer' })
