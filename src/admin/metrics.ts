@@ -150,7 +150,8 @@ export function createMetrics(sources: MetricsSources): Metrics {
 
   return {
     contentType: register.contentType,
-    text: () => register.metrics(),
+    // prom-client writes Nan, as for a lag of the event loop without a sample yet; the format knows NaN.
+    text: async () => (await register.metrics()).replaceAll(/ Nan$/gm, ' NaN'),
     noteReload: succeeded => reloads.inc({ result: succeeded ? 'success' : 'failure' }),
     noteSession(record) {
       const of = labels(record)
