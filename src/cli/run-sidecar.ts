@@ -3,7 +3,7 @@ import { createMetrics, type Metrics } from '../admin/metrics.ts'
 import { type AdminServer, type AdminSources, serveAdmin } from '../admin/server.ts'
 import type { Overrides, ProcessSettings } from '../config/config.ts'
 import { Sidecar } from '../proxy/sidecar.ts'
-import { describeState } from '../proxy/state.ts'
+import { describeSession, describeState } from '../proxy/state.ts'
 import { LineSink } from './line-sink.ts'
 import type { Loaded } from './load.ts'
 import type { ProcessLog } from './logger.ts'
@@ -56,9 +56,6 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   })
   try {
     await sidecar.apply(loaded.desired)
-    const missing = sidecar.missing()
-    if (missing.length === 0) log.info({ service: loaded.config.service }, 'ready')
-    else log.warn({ service: loaded.config.service, missing }, 'running, not ready yet')
     reload.start()
     await signals.first
     await stop(sidecar, settings, { log, signals })
@@ -91,7 +88,7 @@ async function serveOperators(
   const sources: AdminSources = {
     missing: () => sidecar.missing(),
     metrics,
-    sessions: () => sidecar.sessions(),
+    sessions: () => sidecar.sessions().map(describeSession),
     state: () => describeState(sidecar),
   }
   const servers: AdminServer[] = []

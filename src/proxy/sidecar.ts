@@ -38,6 +38,8 @@ export class Sidecar {
   #snapshot: Snapshot | undefined
   #applying: Promise<void> = Promise.resolve()
   #draining = false
+  /** As the log has it. */
+  #ready: boolean | undefined
 
   /** @throws SidespliceError `data_plane_unavailable` */
   constructor(options: SidecarOptions) {
@@ -68,7 +70,10 @@ export class Sidecar {
           }
         },
       },
-      onListener: report => this.#noteListener(report),
+      onListener: report => {
+        this.#noteListener(report)
+        this.#sayReadiness()
+      },
     })
     this.#dataPlane = opened.dataPlane
     this.dataPlaneName = opened.name
@@ -158,6 +163,7 @@ export class Sidecar {
       { generation, id: identity.leaf.id.uri, listeners: reports.length, sessions_ended: ended },
       'configuration applied',
     )
+    this.#sayReadiness()
   }
 
   /** The identity in use afterwards: the new one, or the former where the TLS library does not take the new one. */
@@ -205,6 +211,17 @@ export class Sidecar {
     const fields = { direction: report.direction, service: report.name, address }
     if (report.error === undefined) this.#options.log.info(fields, 'listening')
     else this.#options.log.error({ ...fields, error: report.error }, 'can not listen, trying again')
+  }
+
+  /** A listener may come up long after the start: whoever waits for the word reads it then. */
+  #sayReadiness(): void {
+    const missing = this.missing()
+    const ready = missing.length === 0
+    if (this.#draining || ready === this.#ready) return
+    this.#ready = ready
+    const service = this.#snapshot?.service
+    if (ready) this.#options.log.info({ service }, 'ready')
+    else this.#options.log.warn({ service, missing }, 'not ready, something is missing')
   }
 
   #dropListener(key: string): void {

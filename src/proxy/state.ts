@@ -1,5 +1,6 @@
-// What /state shows: the snapshot in use, without secrets.
+// What /state and /sessions show, without secrets, in the words of the file and the log.
 import { formatAddress } from '../address.ts'
+import type { SessionView } from '../data-plane/interface.ts'
 import { formatPattern } from '../identity/spiffe-id.ts'
 import type { Sidecar } from './sidecar.ts'
 
@@ -49,5 +50,21 @@ export function describeState(sidecar: Sidecar): object {
       endpoints: upstream.endpoints.map(formatAddress),
       expect: upstream.expect.map(id => id.uri),
     })),
+  }
+}
+
+/** The fields that its access line will have as well bear the same names there. */
+export function describeSession(session: SessionView): object {
+  return {
+    session: session.id,
+    direction: session.direction,
+    service: session.name,
+    state: session.state,
+    peer: session.peer,
+    downstream: session.downstream,
+    endpoint: session.endpoint,
+    started_at: new Date(session.startedAt).toISOString(),
+    bytes_to_upstream: session.bytesToUpstream,
+    bytes_to_downstream: session.bytesToDownstream,
   }
 }
