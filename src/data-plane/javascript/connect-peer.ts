@@ -4,9 +4,10 @@ import { isIP } from 'node:net'
 import tls, { type TLSSocket } from 'node:tls'
 import { errorCode } from '../../errors.ts'
 import { uriSans } from '../../identity/uri-sans.ts'
+import type { PlannedAttempt } from '../interface.ts'
 import type { AttemptOutcome } from '../reasons.ts'
 import type { Core } from './core.ts'
-import { after } from './deadline.ts'
+import { after, type Deadline } from './deadline.ts'
 import { dial } from './dial.ts'
 import { certificateRefusal, presentedCertificates, staleTrustRefusal } from './peer-certificate.ts'
 import type { Step } from './route.ts'
@@ -39,10 +40,24 @@ export async function connectPeer(
   core: Core,
   { planned, limitMs }: Step,
 ): Promise<PeerConnection | PeerFailure> {
+  // One limit for both parts, and one that a stall does not shorten.
+  const limit = after(limitMs, () => {})
+  try {
+    return await reach(session, core, { planned, limit })
+  } finally {
+    limit.cancel()
+  }
+}
+
+async function reach(
+  session: Session,
+  core: Core,
+  { planned, limit }: { readonly planned: PlannedAttempt; readonly limit: Deadline },
+): Promise<PeerConnection | PeerFailure> {
   const identity = core.identity()
   if (identity === undefined) return { failure: 'handshake_failed', detail: 'no certificate of our own yet' }
   const startedAt = performance.now()
-  const dialed = await dial(session, planned.address, limitMs)
+  const dialed = await dial(session, planned.address, limit.leftMs())
   const connectMs = performance.now() - startedAt
   if ('failure' in dialed) return { ...dialed, connectMs }
 
@@ -50,7 +65,7 @@ export async function connectPeer(
   const shaken = await handshake(session, raw, {
     identity,
     serverName: planned.serverName ?? planned.address.host,
-    limitMs: Math.max(1, limitMs - connectMs),
+    limitMs: Math.max(1, limit.leftMs()),
   })
   const handshakeMs = performance.now() - startedAt - connectMs
   const fail = (failure: AttemptOutcome, detail: string): PeerFailure => {

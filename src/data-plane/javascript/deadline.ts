@@ -1,6 +1,8 @@
 // Deadlines that a stalled loop does not shorten.
 
 export interface Deadline {
+  /** What is left of it; 0 once it has passed or was cancelled. */
+  leftMs(): number
   cancel(): void
 }
 
@@ -13,16 +15,38 @@ const maxExtensions = 3
 /** Calls `expire` once `ms` have passed in which the loop was running; the time that it stood still is not counted. */
 export function after(ms: number, expire: () => void): Deadline {
   let extensions = 0
+  let dueAt = 0
+  let over = false
   let timer = start(ms)
-  return { cancel: () => clearTimeout(timer) }
+  return { leftMs, cancel }
 
   function start(delayMs: number): NodeJS.Timeout {
-    const dueAt = performance.now() + delayMs
+    dueAt = performance.now() + delayMs
     return setTimeout(() => {
-      const lateMs = performance.now() - dueAt
-      if (lateMs < stallMs || extensions === maxExtensions) return expire()
+      const extensionMs = extension()
+      if (extensionMs === 0) {
+        over = true
+        return expire()
+      }
       extensions++
-      timer = start(Math.min(lateMs, ms))
+      timer = start(extensionMs)
     }, delayMs)
+  }
+
+  /** What a deadline that is late by now still gets. */
+  function extension(): number {
+    const lateMs = performance.now() - dueAt
+    return lateMs < stallMs || extensions === maxExtensions ? 0 : Math.min(lateMs, ms)
+  }
+
+  function leftMs(): number {
+    if (over) return 0
+    const ms = dueAt - performance.now()
+    return ms > 0 ? ms : extension()
+  }
+
+  function cancel(): void {
+    over = true
+    clearTimeout(timer)
   }
 }

@@ -11,6 +11,14 @@ import type { Session } from './session.ts'
 export async function serveOutbound(session: Session, core: Core): Promise<void> {
   watchApp(session)
   const route = new Route(session, core)
+  try {
+    await serveRoute(session, core, route)
+  } finally {
+    route.stopClock()
+  }
+}
+
+async function serveRoute(session: Session, core: Core, route: Route): Promise<void> {
   for (;;) {
     const step = await route.next()
     if (step === undefined) return giveUp(session, route)
@@ -33,10 +41,9 @@ export async function serveOutbound(session: Session, core: Core): Promise<void>
       attempt.end('peer_certificate_refused', refusal)
       continue
     }
-    const startedAt = performance.now()
+    route.stopClock()
     const end = await relayUntilEnd(session, attempt, peer)
     if (end.kind !== 'unused') return conclude(session, attempt, end)
-    route.giveBack(performance.now() - startedAt)
     peer.raw.destroy()
     attempt.end(...firstRecord(end.detail))
   }

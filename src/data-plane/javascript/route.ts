@@ -1,6 +1,7 @@
 // The plan of one outbound session: asked for, walked, and asked for again where the configuration moved.
 import type { Plan, PlannedAttempt } from '../interface.ts'
 import { ask, type Core } from './core.ts'
+import { after, type Deadline } from './deadline.ts'
 import { type Session, SessionOver } from './session.ts'
 
 export interface Step {
@@ -16,7 +17,9 @@ export class Route {
   readonly #core: Core
   #plan: Plan | undefined
   #next = 0
-  #deadlineAt: number | undefined
+  /** Of the time for reaching an endpoint, all attempts together; what is left of it stands still while one carries the session. */
+  #limit: Deadline | undefined
+  #leftMs: number | undefined
 
   constructor(session: Session, core: Core) {
     this.#session = session
@@ -24,7 +27,7 @@ export class Route {
   }
 
   get outOfTime(): boolean {
-    return this.#deadlineAt !== undefined && performance.now() >= this.#deadlineAt - timerSlackMs
+    return this.#limit !== undefined && this.#limit.leftMs() <= timerSlackMs
   }
 
   /**
@@ -33,9 +36,9 @@ export class Route {
    */
   async next(): Promise<Step | undefined> {
     const plan = this.#plan ?? (await this.#ask())
-    this.#deadlineAt ??= performance.now() + plan.connectTimeoutMs
+    this.#limit ??= after(this.#leftMs ?? plan.connectTimeoutMs, () => {})
     const planned = plan.attempts[this.#next++]
-    const leftMs = this.#deadlineAt - performance.now()
+    const leftMs = this.#limit.leftMs()
     if (planned === undefined || leftMs <= 0) return undefined
     return {
       planned,
@@ -43,9 +46,11 @@ export class Route {
     }
   }
 
-  /** A connection that stood for this long before it was cut took nothing of the time for reaching another. */
-  giveBack(ms: number): void {
-    if (this.#deadlineAt !== undefined) this.#deadlineAt += ms
+  /** A connection stands: what it lasts takes nothing of the time for reaching another, should it be cut unused. */
+  stopClock(): void {
+    this.#leftMs = this.#limit?.leftMs()
+    this.#limit?.cancel()
+    this.#limit = undefined
   }
 
   /**
