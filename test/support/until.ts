@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 const lookEveryMs = 4
 // Generous: a test that fails may take long, one that passes never waits for it.
-const patienceMs = 5_000
+const patienceMs = 15_000
 
 /** Resolves with the first value that is neither undefined nor false. */
 export async function until<T>(
