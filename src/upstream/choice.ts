@@ -34,8 +34,11 @@ export function orderEndpoints(names: readonly string[], facts: ChoiceFacts): re
 /** Until when (monotonic) an endpoint is passed over, or undefined where it is not. */
 export function passedOverUntil(counters: EndpointCounters | undefined, now: number): number | undefined {
   if (counters === undefined || counters.consecutiveFailures < failuresBefore) return undefined
-  const doublings = Math.min(counters.consecutiveFailures - failuresBefore, 30)
-  const untilAt = counters.lastFailureAt + Math.min(firstPassedOverMs * 2 ** doublings, longestPassedOverMs)
+  // For as long as it has failed by now: doubles from one try to the next, however many failed in one burst. Doubled a failure,
+  // it would take twenty connections that were dialing at once, when an endpoint was restarted, for a minute without it.
+  const { failingSince, lastFailureAt } = counters
+  const passedOverMs = Math.max(firstPassedOverMs, lastFailureAt - failingSince)
+  const untilAt = lastFailureAt + Math.min(passedOverMs, longestPassedOverMs)
   if (untilAt > now) return untilAt
   // Its time is over: one session at a time finds out whether it is back.
   return counters.dialing > 0 ? now : undefined

@@ -9,5 +9,7 @@ export interface EndpointCounters {
   readonly failures: number
   /** Since it last carried a byte back, or a session to its clean end. */
   readonly consecutiveFailures: number
+  /** When the first of these failures came; of no meaning where there are none. */
+  readonly failingSince: number
   readonly lastFailureAt: number
 }

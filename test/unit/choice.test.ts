@@ -9,6 +9,7 @@ const fresh: EndpointCounters = {
   attempts: 0,
   failures: 0,
   consecutiveFailures: 0,
+  failingSince: 0,
   lastFailureAt: 0,
 }
 const counters = (of: Record<string, Partial<EndpointCounters>>) =>
@@ -56,29 +57,42 @@ test('every endpoint is in the order, once', () => {
   assert.equal(order.at(-1), 'c')
 })
 
-test('one failure does not pass an endpoint over, the second in a row does, for a time that doubles up to a minute', () => {
+test('one failure does not pass an endpoint over, the second in a row does', () => {
   const until = (consecutiveFailures: number) =>
-    passedOverUntil({ ...fresh, consecutiveFailures, lastFailureAt: 1_000 }, 1_001)
+    passedOverUntil({ ...fresh, consecutiveFailures, failingSince: 1_000, lastFailureAt: 1_000 }, 1_001)
   assert.equal(until(0), undefined)
   assert.equal(until(1), undefined)
   assert.equal(until(2), 2_000)
-  assert.equal(until(3), 3_000)
-  assert.equal(until(5), 9_000)
-  assert.equal(until(500), 61_000)
+})
+
+test('an endpoint that fails each time that it is tried is passed over for a time that doubles up to a minute', () => {
+  const failing = { ...fresh, consecutiveFailures: 2, failingSince: 1_000, lastFailureAt: 1_000 }
+  const passedOverMs: number[] = []
+  for (let tried = 0; tried < 9; tried++) {
+    const until = passedOverUntil(failing, failing.lastFailureAt) ?? 0
+    passedOverMs.push(until - failing.lastFailureAt)
+    Object.assign(failing, { consecutiveFailures: failing.consecutiveFailures + 1, lastFailureAt: until })
+  }
+  assert.deepEqual(passedOverMs, [1_000, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000])
+})
+
+test('many failures at once pass an endpoint over for no longer than two', () => {
+  const burst = { ...fresh, consecutiveFailures: 500, failingSince: 1_000, lastFailureAt: 1_010 }
+  assert.equal(passedOverUntil(burst, 1_011), 2_010)
 })
 
 test('once its time is over an endpoint is tried again, by one session at a time', () => {
-  const failing = { ...fresh, consecutiveFailures: 2, lastFailureAt: 1_000 }
+  const failing = { ...fresh, consecutiveFailures: 2, failingSince: 1_000, lastFailureAt: 1_000 }
   assert.equal(passedOverUntil(failing, 2_000), undefined)
   assert.notEqual(passedOverUntil({ ...failing, dialing: 1 }, 2_000), undefined)
 })
 
 test('where all are passed over all are tried, the one whose time is over soonest first', () => {
   const failing = counters({
-    a: { consecutiveFailures: 5, lastFailureAt: 1_000 },
-    b: { consecutiveFailures: 2, lastFailureAt: 1_000 },
+    a: { consecutiveFailures: 5, failingSince: 100, lastFailureAt: 2_100 },
+    b: { consecutiveFailures: 2, failingSince: 2_000, lastFailureAt: 2_100 },
   })
-  assert.deepEqual(orderEndpoints(['a', 'b'], { counters: failing, now: 1_100, random: Math.random }), [
+  assert.deepEqual(orderEndpoints(['a', 'b'], { counters: failing, now: 2_200, random: Math.random }), [
     'b',
     'a',
   ])

@@ -8,13 +8,15 @@ export class EndpointTally implements EndpointCounters {
   attempts = 0
   failures = 0
   consecutiveFailures = 0
+  failingSince = 0
   lastFailureAt = 0
 
   failed(outcome: AttemptOutcome): void {
     if (blamelessOutcomes.has(outcome)) return
+    this.lastFailureAt = performance.now()
+    if (this.consecutiveFailures === 0) this.failingSince = this.lastFailureAt
     this.failures++
     this.consecutiveFailures++
-    this.lastFailureAt = performance.now()
   }
 
   /** It carried a byte back, or a session to its clean end. */
