@@ -9,6 +9,7 @@ import type { FromWorld, ToWorld } from '../support/stalled-world.ts'
 import { until } from '../support/until.ts'
 
 const stallMs = 3_000
+const shorterStallMs = 1_500
 const limits = { handshakeTimeoutMs: 500, policyTimeoutMs: 500 }
 
 conformance('a stalled JavaScript thread', plane => {
@@ -22,7 +23,7 @@ conformance('a stalled JavaScript thread', plane => {
     assert.deepEqual((await world.heard('before')).failed, [])
     world.post({ type: 'say', word: 'during' })
     world.post({ type: 'connect', address: rig.address, count: 10, word: 'meanwhile' })
-    stall()
+    stall(stallMs)
     assert.deepEqual((await world.heard('meanwhile')).failed, [])
     assert.deepEqual((await world.heard('during')).failed, [])
     world.post({ type: 'say', word: 'after' })
@@ -41,7 +42,7 @@ conformance('a stalled JavaScript thread', plane => {
       () => rig.b.plane.counters().listeners.get('public')?.accepted !== 0,
       'the first to be accepted',
     )
-    stall()
+    stall(shorterStallMs)
     const { failed } = await world.heard('hello')
     assert.deepEqual([...rig.a.records, ...rig.b.records], [])
     assert.deepEqual(failed, [])
@@ -56,15 +57,15 @@ conformance('a stalled JavaScript thread', plane => {
     rig.b.admit = (question, answer) => {
       // As an answer that comes in by the network: read after the stall, in the turn in which the time limit is seen to be over.
       setImmediate(() => admit(question, answer))
-      if (rig.b.admitQuestions.length === 1) stall()
+      if (rig.b.admitQuestions.length === 1) stall(shorterStallMs)
     }
     world.post({ type: 'connect', address: rig.address, count: 5, word: 'hello' })
     assert.deepEqual((await world.heard('hello')).failed, [])
   })
 })
 
-function stall(): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, stallMs)
+function stall(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 function openWorld(t: TestContext) {
