@@ -21,9 +21,11 @@ export class LineSink {
   readonly #droppedLine: (lines: number) => string
   #queue: Buffer[] = []
   #queuedBytes = 0
+  /** Dropped since the last line that said so. */
   #unsaid = 0
   #scheduled = false
-  #gone = false
+  /** The last write was refused, other than for want of room. */
+  #failing = false
 
   constructor({ fd, droppedLine, maxBytes = defaultMaxBytes }: LineSinkOptions) {
     this.#fd = fd
@@ -34,11 +36,13 @@ export class LineSink {
   /** `line` with its newline. */
   write(line: string): void {
     const bytes = Buffer.from(line)
-    if (this.#gone || this.#queuedBytes + bytes.length > this.#maxBytes) {
+    if (this.#queuedBytes + bytes.length > this.#maxBytes) {
       this.dropped++
       this.#unsaid++
       return
     }
+    // Said where the lines are missing, also to a reader that never catches up.
+    if (!this.#failing) this.#sayDropped()
     this.#push(bytes)
     this.#schedule(0)
   }
@@ -78,25 +82,37 @@ export class LineSink {
     while (this.#queue.length > 0) {
       const batch = this.#queue.length === 1 ? (this.#queue[0] as Buffer) : Buffer.concat(this.#queue)
       this.#queue = [batch]
+      let written: number
       try {
-        const written = writeSync(this.#fd, batch)
-        this.#queuedBytes -= written
-        this.#queue = written === batch.length ? [] : [batch.subarray(written)]
+        written = writeSync(this.#fd, batch)
       } catch (error) {
         if (errorCode(error) === 'EAGAIN') return false
-        // The reader is gone for good (EPIPE), or the disk is full: what can't be written must not pile up.
-        this.dropped += batch.toString('latin1').split('\n').length - 1
-        this.#queue = []
-        this.#queuedBytes = 0
-        this.#gone = errorCode(error) === 'EPIPE'
+        this.#lose(batch)
+        return true
       }
+      this.#queuedBytes -= written
+      this.#queue = written === batch.length ? [] : [batch.subarray(written)]
+      this.#failing = false
       if (this.#queue.length === 0) this.#sayDropped()
     }
     return true
   }
 
+  /**
+   * The reader is gone (EPIPE), or the disk is full: what can't be written must not pile up. The next line is tried again: a
+   * disk gets room, and the reader of a named pipe is started anew.
+   */
+  #lose(batch: Buffer): void {
+    const lines = batch.toString('latin1').split('\n').length - 1
+    this.dropped += lines
+    this.#unsaid += lines
+    this.#queue = []
+    this.#queuedBytes = 0
+    this.#failing = true
+  }
+
   #sayDropped(): void {
-    if (this.#unsaid === 0 || this.#gone) return
+    if (this.#unsaid === 0) return
     this.#push(Buffer.from(this.#droppedLine(this.#unsaid)))
     this.#unsaid = 0
   }

@@ -69,20 +69,46 @@ test('the last lines are written out by a process that is about to die, as far a
   assert.ok(performance.now() - startedAt < 5_000, 'a reader that does not read does not hold it')
 })
 
-test('a reader that is gone loses the lines, counted, and nothing else happens', async t => {
+test('a reader that is gone loses the lines, counted; one that comes back reads on, and how many it has missed', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'sidesplice-'))
   t.after(() => rmSync(folder, { recursive: true }))
   const path = join(folder, 'pipe')
   execFileSync('mkfifo', [path])
-  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const former = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   const writer = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
-  closeSync(reader)
+  closeSync(former)
   const sink = new LineSink({ fd: writer, droppedLine })
-  sink.write('one\n')
-  await until(() => sink.dropped === 1, 'the line to be counted')
-  sink.write('two\n')
-  assert.equal(sink.dropped, 2)
-  closeSync(writer)
+  for (let line = 1; line <= 3; line++) {
+    sink.write(`lost ${line}\n`)
+    await until(() => sink.dropped === line, `line ${line} to be counted, ${sink.dropped} were`)
+  }
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  sink.write('here\n')
+  await sink.flush(1_000)
+  const buffer = Buffer.alloc(1024)
+  assert.equal(buffer.toString('utf8', 0, readSync(reader, buffer)), 'here\ndropped 3\n')
+  assert.equal(sink.dropped, 3)
+  for (const fd of [reader, writer]) closeSync(fd)
+})
+
+test('a reader that never catches up is told where lines are missing', async t => {
+  const { write, read } = pipe(t)
+  const sink = new LineSink({ fd: write, droppedLine, maxBytes: 128 * 1024 })
+  const text = 'x'.repeat(1000)
+  let sent = 0
+  let out = ''
+  // More between two looks than the pipe and the queue hold: the queue is never empty.
+  await until(() => {
+    out += read()
+    for (let line = 0; line < 400; line++) sink.write(`${sent++} ${text}\n`)
+    return out.split('dropped').length > 3
+  }, 'three lines about dropped lines')
+  let next = 0
+  for (const line of out.split('\n').slice(0, -1)) {
+    const [word, value] = line.split(' ')
+    if (word === 'dropped') next += Number(value)
+    else assert.equal(Number(word), next++, 'no line is missing that was not named in its place')
+  }
 })
 
 test('a text line holds the same fields as its JSON, quoted where they would be ambiguous', () => {
