@@ -23,7 +23,13 @@ export class ConfigError extends SidespliceError {
 }
 
 export function formatProblem({ where, key, got, expected }: Problem): string {
-  return `${where}: ${key === undefined ? '' : `${key}: `}got ${got}, expected ${expected}`
+  const place = [where, ...(key === undefined ? [] : [key])].map(withoutPem).join(': ')
+  return `${place}: got ${withoutPem(got)}, expected ${expected}`
+}
+
+/** A key that stands where its file's name belongs, or anywhere else, is not repeated: errors go to logs. */
+function withoutPem(text: string): string {
+  return text.replace(/-----BEGIN.*$/s, '(PEM text, not shown)')
 }
 
 /** A value as an error shows it: JSON, cut where it is long. */
