@@ -3,6 +3,8 @@
 // The handler comes first: without one Node answers SIGUSR1 by opening its debugger, which asks no password.
 let printMetrics = () => {}
 process.on('SIGUSR1', () => printMetrics())
+// SIGHUP asks for a reload: one that comes before there is anything to load must not end the process.
+process.on('SIGHUP', () => {})
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < 22 || (major === 22 && minor < 19)) {

@@ -61,6 +61,19 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
+test('a reader of its output that goes leaves nothing behind', async t => {
+  const before = demoFolders()
+  const { demo } = await startDemo(t)
+  const sidecars = childrenOf(demo.pid)
+  assert.equal(sidecars.length, 2)
+  demo.child.stdout?.destroy()
+  // The access lines find no reader.
+  await fetch(urlIn(demo.stdout) ?? '')
+  assert.equal((await demo.end()).code, 0)
+  assert.deepEqual(sidecars.filter(isAlive), [])
+  assert.deepEqual(demoFolders(), before)
+})
+
 test('ports that are taken are got round', async t => {
   const taken: net.Server[] = []
   for (const port of [8080, 8081, 9191, 20001]) {

@@ -14,13 +14,14 @@ const trustDomain = 'demo.consul'
 // A sidecar with nothing to drain is gone at once; this one hangs.
 const stopLimitMs = 5_000
 
-/** Runs until SIGINT, SIGTERM or SIGHUP, or until a sidecar ends by itself. Returns the exit code. */
+/** Runs until it is told to stop, or until a sidecar ends by itself. Returns the exit code. */
 export async function runDemo(): Promise<number> {
+  const asked = askedToStop()
   const folder = await mkdtemp(join(tmpdir(), 'sidesplice-demo-'))
   const servers: Server[] = []
   const sidecars: ChildProcess[] = []
   try {
-    return await run(folder, servers, sidecars)
+    return await run(asked, { folder, servers, sidecars })
   } finally {
     await Promise.all(sidecars.map(stop))
     for (const server of servers) {
@@ -32,10 +33,22 @@ export async function runDemo(): Promise<number> {
   }
 }
 
-async function run(folder: string, servers: Server[], sidecars: ChildProcess[]): Promise<number> {
-  const asked = new Promise<number>(resolve => {
+/** By a signal, or by a reader of its output that has gone: `npm start | head` must not leave sidecars behind. */
+function askedToStop(): Promise<number> {
+  return new Promise(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve(0))
+    process.stdout.on('error', () => resolve(0))
   })
+}
+
+/** What there is to take away again. */
+interface Remains {
+  readonly folder: string
+  readonly servers: Server[]
+  readonly sidecars: ChildProcess[]
+}
+
+async function run(asked: Promise<number>, { folder, servers, sidecars }: Remains): Promise<number> {
   const web = await freePort(8080)
   const webUpstream = await freePort(9191)
   const api = await freePort(8081)
