@@ -166,11 +166,14 @@ function keep(pid: number, chunk: Buffer): void {
 // Below the range from which Linux takes ports for outgoing connections, so that none of those is in the way.
 const firstPort = 12_000
 const ports = 20_000
+// One after the other from some place on: by chance two of a test would be the same every few thousand times, and those of test
+// files that run side by side as well.
+let nextPort = Math.floor(Math.random() * ports)
 
-/** An address that nothing listens on, and that no outgoing connection will take. */
+/** An address that nothing listens on, that no other call gives, and that no outgoing connection will take. */
 export async function freePort(host = '127.0.0.1'): Promise<Address> {
   for (;;) {
-    const port = firstPort + Math.floor(Math.random() * ports)
+    const port = firstPort + (nextPort++ % ports)
     const server = net.createServer()
     const free = await new Promise<boolean>(resolve => {
       server.once('error', () => resolve(false))
