@@ -1,121 +1,315 @@
-// The metrics are Prometheus' text format by its conventions, and right as soon as the traffic has passed.
+// What a scrape says after traffic that is known.
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import net from 'node:net'
-import { test } from 'node:test'
-import { formatAddress } from '../../src/address.ts'
-import { connect } from '../support/ends.ts'
-import { spiffeId } from '../support/pki.ts'
-import { parseMetrics, type RunningSidecar, startPair } from '../support/running-sidecar.ts'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import { type Address, formatAddress } from '../../src/address.ts'
+import { freePort, packageRoot } from '../support/command.ts'
+import { connect, type End } from '../support/ends.ts'
+import { type Family, parseFamilies } from '../support/metrics-format.ts'
+import { issueLeaf, mesh } from '../support/pki.ts'
+import {
+  launchSidecar,
+  type Pair,
+  type RunningSidecar,
+  startPair,
+  startSidecar,
+  upstreamTo,
+} from '../support/running-sidecar.ts'
+import { tlsConnect } from '../support/tls-peers.ts'
+import { until } from '../support/until.ts'
 
-const inbound = { direction: 'inbound', service: 'db' }
-const outbound = { direction: 'outbound', service: 'db' }
+describe('the text', { concurrency: 2 }, () => {
+  test("is of Prometheus' format, its type in the header", async t => {
+    const { pair } = await traffic(t)
+    for (const sidecar of [pair.web, pair.db]) {
+      const { headers, body } = await sidecar.get('/metrics')
+      assert.equal(headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
+      assert.ok(parseFamilies(body).size > 30)
+    }
+  })
 
-function ended(sidecar: RunningSidecar, reason: string): Promise<number> {
-  return sidecar.metric('sidesplice_sessions_ended_total', { reason })
-}
+  test('names by convention: counters end in _total and nothing else does, times are seconds', async t => {
+    const { pair } = await traffic(t)
+    for (const { name, type, help } of own(await scrape(pair.web))) {
+      assert.equal(name.endsWith('_total'), type === 'counter', name)
+      assert.ok(!/_(ms|milliseconds|count|sum|bucket)$/.test(name), name)
+      if (/duration|timestamp/.test(name)) assert.match(name, /_seconds$/)
+      if (type === 'histogram') assert.match(name, /_seconds$/)
+      assert.notEqual(help, '')
+    }
+  })
 
-test('every line is of the format, has help and a type, and a name that says its unit', async t => {
+  test('holds what the README names, with these labels', async t => {
+    const { pair } = await traffic(t)
+    const found = new Map<string, Set<string>>()
+    for (const sidecar of [pair.web, pair.db]) {
+      for (const { name, samples } of own(await scrape(sidecar))) {
+        const labels = samples.flatMap(sample => Object.keys(sample.labels)).filter(label => label !== 'le')
+        found.set(name, new Set([...(found.get(name) ?? []), ...labels]))
+      }
+    }
+    const readme = readFileSync(join(packageRoot, 'README.md'), 'utf8')
+    const table = readme.slice(readme.indexOf('| metric | labels'), readme.indexOf('Beside them stand'))
+    const named = [...table.matchAll(/^\| (`[^|]*) \|([^|]*)\|/gm)].flatMap(([, names = '', labels = '']) =>
+      [...names.matchAll(/`(\w+)`/g)].map(([, name]) => [
+        name,
+        labels.trim() === '' ? [] : labels.trim().split(', ').toSorted(),
+      ]),
+    )
+    assert.deepEqual(
+      Object.fromEntries([...found].map(([name, labels]) => [name, [...labels].toSorted()]).toSorted()),
+      Object.fromEntries(named.toSorted()),
+    )
+  })
+})
+
+test('connections, sessions and bytes are counted as they were', async t => {
+  const { pair } = await traffic(t)
+  const { web, db } = pair
+  const outbound = { direction: 'outbound', service: 'db' }
+  const inbound = { direction: 'inbound', service: 'db' }
+  // 3 that ended, one that lives, one without a byte.
+  await counts(web, outbound, { accepted: 5, open: 1, closed: 3, closed_before_first_byte: 1 })
+  // The same, one that is not allowed, and a health check of its own.
+  await counts(db, inbound, { accepted: 7, open: 1, closed: 3, closed_before_first_byte: 2, denied: 1 })
+  for (const [sidecar, labels] of [
+    [web, outbound],
+    [db, inbound],
+  ] as const) {
+    // 3 times 5 and the 7 of the one that lives; the app answers twice as much.
+    assert.equal(await sidecar.metric('sidesplice_bytes_to_upstream_total', labels), 22)
+    assert.equal(await sidecar.metric('sidesplice_bytes_to_downstream_total', labels), 44)
+    assert.equal(await sidecar.metric('sidesplice_policy_waiting', labels), 0)
+    assert.equal(await sidecar.metric('sidesplice_listeners_up', labels), 1)
+  }
+  await counts(web, { direction: 'outbound', service: 'gone' }, { accepted: 7, open: 0, connect_failed: 7 })
+  assert.equal(await web.metric('sidesplice_bytes_to_upstream_total', { service: 'gone' }), 0)
+})
+
+test('the bytes of a session that lives are counted while it does', async t => {
   const pair = await startPair(t)
   const client = pair.connect()
-  await client.echoes('hello')
+  await client.echoes('x'.repeat(1000))
+  assert.equal(await pair.web.metric('sidesplice_bytes_to_upstream_total'), 1000)
+  assert.equal(await pair.db.metric('sidesplice_bytes_to_downstream_total'), 1000)
+  await client.echoes('x'.repeat(500))
+  assert.equal(await pair.web.metric('sidesplice_bytes_to_upstream_total'), 1500)
   client.socket.end()
-  await client.ends()
-  const { body, headers } = await pair.web.get('/metrics')
-  assert.match(headers['content-type'] ?? '', /^text\/plain; version=0\.0\.4/)
-  assert.ok(body.endsWith('\n'))
-  const types = new Map(
-    [...body.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', type]) => [name, type]),
+  await pair.web.command.line('session ended')
+  assert.equal(
+    await pair.web.metric('sidesplice_bytes_to_upstream_total'),
+    1500,
+    'and not once more at its end',
   )
-  const helped = new Set([...body.matchAll(/^# HELP (\S+) \S/gm)].map(([, name]) => name))
-  for (const { name } of parseMetrics(body)) {
-    const family = types.has(name) ? name : name.replace(/_(bucket|sum|count)$/, '')
-    const type = types.get(family)
-    assert.ok(type !== undefined && helped.has(family), name)
-    if (!name.startsWith('sidesplice_')) continue
-    assert.match(name, /^[a-z_]+$/)
-    assert.equal(name.endsWith('_total'), type === 'counter', name)
-    if (type === 'histogram') assert.ok(family.endsWith('_seconds'), name)
-    assert.doesNotMatch(name, /_(ms|milliseconds|minutes|kb|mb)(_|$)/)
-  }
-  for (const name of [
-    'process_cpu_seconds_total',
-    'process_resident_memory_bytes',
-    'nodejs_eventloop_lag_seconds',
-  ])
-    assert.ok(types.has(name), name)
 })
 
-test('what was carried is counted, at both sidecars', async t => {
-  const pair = await startPair(t)
-  for (let round = 0; round < 3; round++) {
+test('attempts are counted by outcome and by endpoint, and one that keeps failing is passed over', async t => {
+  const { pair, gone } = await traffic(t)
+  const { web } = pair
+  const attempts = (service: string, outcome: string) =>
+    web.metric('sidesplice_attempts_total', { service, outcome })
+  // Of those that ended.
+  assert.equal(await attempts('db', 'connected'), 4)
+  assert.equal(await attempts('db', 'connect_failed'), 0)
+  assert.equal(await attempts('gone', 'connect_failed'), 7)
+  assert.equal(await attempts('gone', 'connected'), 0)
+
+  const works = { service: 'db', endpoint: formatAddress(pair.dbPublic) }
+  const fails = { service: 'gone', endpoint: formatAddress(gone) }
+  assert.equal(await web.metric('sidesplice_endpoint_attempts_total', works), 5)
+  assert.equal(await web.metric('sidesplice_endpoint_failures_total', works), 0)
+  assert.equal(await web.metric('sidesplice_endpoint_sessions_open', works), 1)
+  assert.equal(await web.metric('sidesplice_endpoint_passed_over', works), 0)
+  assert.equal(await web.metric('sidesplice_endpoint_attempts_total', fails), 7)
+  assert.equal(await web.metric('sidesplice_endpoint_failures_total', fails), 7)
+  assert.equal(await web.metric('sidesplice_endpoint_sessions_open', fails), 0)
+  // For half a minute after the seventh failure in a row.
+  assert.equal(await web.metric('sidesplice_endpoint_passed_over', fails), 1)
+})
+
+test('durations are measured of each session that came so far', async t => {
+  const { pair } = await traffic(t)
+  const measured = async (sidecar: RunningSidecar, what: string, service: string) =>
+    sidecar.metric(`sidesplice_${what}_duration_seconds_count`, { service })
+  assert.equal(await measured(pair.web, 'policy', 'db'), 4)
+  assert.equal(await measured(pair.web, 'connect', 'db'), 4)
+  assert.equal(await measured(pair.web, 'handshake', 'db'), 4)
+  assert.equal(await measured(pair.web, 'policy', 'gone'), 7)
+  assert.equal(await measured(pair.web, 'connect', 'gone'), 0)
+  // The denied one is decided and not dialed; the health check did neither.
+  assert.equal(await measured(pair.db, 'handshake', 'db'), 5)
+  assert.equal(await measured(pair.db, 'policy', 'db'), 5)
+  assert.equal(await measured(pair.db, 'connect', 'db'), 4)
+  const sum = await pair.web.metric('sidesplice_handshake_duration_seconds_sum', { service: 'db' })
+  assert.ok(sum > 0 && sum < 20, `${sum} seconds for four handshakes`)
+})
+
+test('a listener that takes another name counts anew, one that is gone is not shown', async t => {
+  const { pair } = await traffic(t)
+  await pair.web.rewrite({ upstreams: [upstreamTo(pair.dbPublic, pair.webUpstream, 'renamed')] })
+  await pair.web.applied(3)
+  assert.equal(await pair.web.metric('sidesplice_listeners_up', { service: 'renamed' }), 1)
+  const services = (await scrape(pair.web))
+    .get('sidesplice_listeners_up')
+    ?.samples.map(({ labels }) => labels.service)
+  // db has a session that lives.
+  assert.deepEqual(services?.toSorted(), ['db', 'renamed'])
+  assert.equal(await pair.web.metric('sidesplice_listeners_up', { service: 'db' }), 0)
+})
+
+test("the certificate's times are those that it holds, and follow when it changes", async t => {
+  const sidecar = await startSidecar(t, {})
+  const times = async () => ({
+    from: await sidecar.metric('sidesplice_leaf_not_before_timestamp_seconds'),
+    to: await sidecar.metric('sidesplice_leaf_not_after_timestamp_seconds'),
+  })
+  assert.deepEqual(await times(), timesOf(mesh.web.certPem))
+  const next = await issueLeaf('web', mesh.root, { notAfter: new Date(Date.now() + 7_200_000) })
+  assert.notDeepEqual(timesOf(next.certPem), timesOf(mesh.web.certPem))
+  await sidecar.folder.writeIdentity(next, mesh.root)
+  await sidecar.applied(2)
+  assert.deepEqual(await times(), timesOf(next.certPem))
+})
+
+test('readiness is 0 while a listener is down and 1 once it is up', async t => {
+  const taken = await freePort()
+  const server = net.createServer()
+  await new Promise<void>(resolve => server.listen(taken, resolve))
+  t.after(() => server.close())
+  const sidecar = await launchSidecar(t, { inbound: inboundAt(taken) })
+  await sidecar.command.line('not ready,')
+  assert.equal(await sidecar.metric('sidesplice_ready'), 0)
+  assert.equal(await sidecar.metric('sidesplice_listeners_up'), 0)
+  server.close()
+  await sidecar.command.line(' ready ')
+  assert.equal(await sidecar.metric('sidesplice_ready'), 1)
+  assert.equal(await sidecar.metric('sidesplice_listeners_up'), 1)
+})
+
+test('reloads are counted by result; the first configuration is none', async t => {
+  const sidecar = await startSidecar(t, {})
+  const reloads = async () => ({
+    success: await sidecar.metric('sidesplice_config_reloads_total', { result: 'success' }),
+    failure: await sidecar.metric('sidesplice_config_reloads_total', { result: 'failure' }),
+    generation: await sidecar.metric('sidesplice_config_generation'),
+  })
+  assert.deepEqual(await reloads(), { success: 0, failure: 0, generation: 1 })
+  await sidecar.rewrite({ drain: 5 })
+  await sidecar.applied(2)
+  assert.deepEqual(await reloads(), { success: 1, failure: 0, generation: 2 })
+  await sidecar.folder.write('sidecar.json', '{')
+  await sidecar.command.line('configuration refused')
+  assert.deepEqual(await reloads(), { success: 1, failure: 1, generation: 2 })
+  await sidecar.rewrite({ drain: 6 })
+  await sidecar.applied(3)
+  assert.deepEqual(await reloads(), { success: 2, failure: 1, generation: 3 })
+})
+
+test('the build is named', async t => {
+  const sidecar = await startSidecar(t, {})
+  const [sample] = (await scrape(sidecar)).get('sidesplice_build_info')?.samples ?? []
+  const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+  const { node, openssl } = process.versions
+  assert.deepEqual(sample?.labels, { version, data_plane: 'javascript', node, openssl })
+  assert.equal(sample?.value, 1)
+})
+
+test('SIGUSR1 prints the same metrics to standard error', async t => {
+  const { pair } = await traffic(t)
+  const served = await scrape(pair.web)
+  assert.equal(pair.web.command.stderr, '')
+  pair.web.command.signal('SIGUSR1')
+  const printed = await until(() => {
+    // Whole once the last metric of a scrape is there, with the line's end behind it.
+    const text = pair.web.command.stderr
+    return text.includes([...served.keys()].at(-1) ?? '') && text.endsWith('\n') && parseFamilies(text)
+  }, 'the metrics')
+  assert.deepEqual([...printed.keys()], [...served.keys()])
+  const ownOf = (families: ReadonlyMap<string, Family>) =>
+    own(families).map(({ name, samples }) => ({ name, samples }))
+  assert.deepEqual(ownOf(printed), ownOf(served))
+})
+
+interface Traffic {
+  readonly pair: Pair
+  /** An endpoint at which nothing listens. */
+  readonly gone: Address
+}
+
+/** The same every time; when it resolves, all of it is counted. */
+async function traffic(t: TestContext): Promise<Traffic> {
+  // Twice what it is sent.
+  const serve = ({ socket }: End) => {
+    socket.on('data', (chunk: Buffer) => socket.write(Buffer.concat([chunk, chunk])))
+    socket.on('end', () => socket.end())
+  }
+  const pair = await startPair(t, { serve })
+  const gone = await freePort()
+  const goneUpstream = await freePort()
+  await pair.web.rewrite({
+    upstreams: [upstreamTo(pair.dbPublic, pair.webUpstream), upstreamTo(gone, goneUpstream, 'gone')],
+  })
+  await pair.web.applied(2)
+
+  for (let clean = 0; clean < 3; clean++) {
     const client = pair.connect()
-    await client.echoes('0123456789')
-    if (round < 2) {
-      client.socket.end()
-      await client.ends()
-    }
+    client.send('hello')
+    await client.gets('hellohello')
+    client.socket.end()
+    await client.ends()
   }
-  for (const [sidecar, labels] of [
-    [pair.db, inbound],
-    [pair.web, outbound],
-  ] as const) {
-    await sidecar.eventually(async () => (await ended(sidecar, 'closed')) === 2, 'two ended sessions')
-    assert.equal(await sidecar.metric('sidesplice_connections_accepted_total', labels), 3)
-    assert.equal(await sidecar.metric('sidesplice_sessions_open', labels), 1)
-    assert.equal(await sidecar.metric('sidesplice_bytes_to_upstream_total', labels), 30)
-    assert.equal(await sidecar.metric('sidesplice_bytes_to_downstream_total', labels), 30)
-    assert.equal(await sidecar.metric('sidesplice_handshake_duration_seconds_count', labels), 2)
-  }
-  const endpoint = { service: 'db', endpoint: formatAddress(pair.dbPublic) }
-  assert.equal(await pair.web.metric('sidesplice_endpoint_attempts_total', endpoint), 3)
-  assert.equal(await pair.web.metric('sidesplice_endpoint_failures_total', endpoint), 0)
-  assert.equal(await pair.web.metric('sidesplice_endpoint_sessions_open', endpoint), 1)
-})
+  const living = pair.connect()
+  living.send('goodbye')
+  await living.gets('goodbyegoodbye')
+  const unused = pair.connect()
+  unused.socket.end()
+  await unused.ends()
+  for (let refused = 0; refused < 7; refused++) await connect(t, goneUpstream).isOver()
+  await tlsConnect(t, pair.dbPublic, { certificate: mesh.db, root: mesh.root }).isOver()
+  connect(t, pair.dbPublic).socket.end()
 
-test('what failed is counted by its reason, and against the endpoint', async t => {
-  const pair = await startPair(t)
-  await pair.db.command.stop()
-  for (let round = 0; round < 2; round++) await pair.connect().isOver()
-  await pair.web.eventually(async () => (await ended(pair.web, 'connect_failed')) === 2, 'two failures')
-  const endpoint = { service: 'db', endpoint: formatAddress(pair.dbPublic) }
-  assert.equal(await pair.web.metric('sidesplice_attempts_total', { outcome: 'connect_failed' }), 2)
-  assert.equal(await pair.web.metric('sidesplice_endpoint_failures_total', endpoint), 2)
-  assert.equal(await pair.web.metric('sidesplice_endpoint_passed_over', endpoint), 1)
-  assert.equal(await ended(pair.web, 'closed'), 0)
-})
+  const ended = async (sidecar: RunningSidecar) =>
+    (await scrape(sidecar))
+      .get('sidesplice_sessions_ended_total')
+      ?.samples.reduce((sum, { value }) => sum + value, 0)
+  await pair.web.eventually(async () => (await ended(pair.web)) === 11, 'the ends at web')
+  await pair.db.eventually(async () => (await ended(pair.db)) === 6, 'the ends at db')
+  return { pair, gone }
+}
 
-test('what was refused is counted', async t => {
-  const pair = await startPair(t, { allow: [spiffeId('api')] })
-  await pair.connect().isOver()
-  await pair.db.eventually(async () => (await ended(pair.db, 'denied')) === 1, 'a refusal')
-  assert.equal(await pair.db.metric('sidesplice_sessions_open', inbound), 0)
-})
+async function counts(
+  sidecar: RunningSidecar,
+  labels: Readonly<Record<string, string>>,
+  { accepted, open, ...reasons }: { accepted: number; open: number; [reason: string]: number },
+): Promise<void> {
+  assert.equal(await sidecar.metric('sidesplice_connections_accepted_total', labels), accepted)
+  assert.equal(await sidecar.metric('sidesplice_sessions_open', labels), open)
+  const ended = (await scrape(sidecar))
+    .get('sidesplice_sessions_ended_total')
+    ?.samples.filter(sample => sample.labels.service === labels.service)
+  assert.deepEqual(
+    Object.fromEntries(ended?.map(sample => [sample.labels.reason, sample.value]) ?? []),
+    reasons,
+  )
+  for (const sample of ended ?? []) assert.equal(sample.labels.direction, labels.direction)
+}
 
-test('a health check is counted, not logged: at the public listener and at an upstream listener', async t => {
-  const pair = await startPair(t)
-  const checks = 5
-  for (const [sidecar, address] of [
-    [pair.db, pair.dbPublic],
-    [pair.web, pair.webUpstream],
-  ] as const) {
-    const before = await ended(sidecar, 'closed_before_first_byte')
-    for (let at = 0; at < checks; at++) {
-      const check = net.connect(address)
-      await new Promise((resolve, reject) => check.once('connect', resolve).once('error', reject))
-      check.destroy()
-    }
-    await sidecar.eventually(
-      async () => (await ended(sidecar, 'closed_before_first_byte')) - before === checks,
-      'the health checks',
-    )
-  }
-  // A connection with a byte is logged behind them, so theirs would be there.
-  const client = connect(t, pair.webUpstream)
-  await client.echoes('hello')
-  client.socket.end()
-  await client.ends()
-  for (const { command } of [pair.db, pair.web]) {
-    assert.match(await command.line('session ended'), / reason=closed$/)
-    assert.equal(command.linesWith('session ended').length, 1)
-  }
-})
+async function scrape(sidecar: RunningSidecar): Promise<ReadonlyMap<string, Family>> {
+  return parseFamilies((await sidecar.get('/metrics')).body)
+}
+
+function own(families: ReadonlyMap<string, Family>): readonly Family[] {
+  return [...families.values()].filter(({ name }) => name.startsWith('sidesplice_'))
+}
+
+function timesOf(certPem: string): { readonly from: number; readonly to: number } {
+  const { validFrom, validTo } = new X509Certificate(certPem)
+  return { from: Date.parse(validFrom) / 1000, to: Date.parse(validTo) / 1000 }
+}
+
+function inboundAt(listen: Address) {
+  return { listen: formatAddress(listen), local_service_address: '127.0.0.1:9', allow: [] as string[] }
+}
