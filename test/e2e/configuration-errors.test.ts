@@ -21,6 +21,16 @@ const id = 'a SPIFFE ID, spiffe://<trust domain>/<path>, without *'
 const pattern = 'a SPIFFE ID, spiffe://<trust domain>/<path>, in which * may stand for one whole path segment'
 const number = 'a number, or a string that holds one'
 
+const notAddresses = [
+  '20000',
+  ':20000',
+  '127.0.0.1:0',
+  '127.0.0.1:65536',
+  '::1:20000',
+  '1.2.3.4.5:80',
+  'a b:80',
+]
+
 interface Case {
   readonly title: string
   readonly file: SidecarFile | string
@@ -78,13 +88,13 @@ const cases: readonly Case[] = [
       'sidecar.json: upstreams[0].expect: got nothing, expected this key',
     ],
   },
-  ...['20000', ':20000', '127.0.0.1:0', '127.0.0.1:65536', '::1:20000', '1.2.3.4.5:80', 'a b:80'].map(
-    listen => ({
-      title: `the address ${listen}`,
-      file: { inbound: { ...inbound, listen } },
-      problems: [`sidecar.json: inbound.listen: got "${listen}", expected ${address}`],
-    }),
-  ),
+  {
+    title: 'what is no address',
+    file: { upstreams: [{ ...upstream, endpoints: notAddresses }] },
+    problems: notAddresses.map(
+      (text, at) => `sidecar.json: upstreams[0].endpoints[${at}]: got "${text}", expected ${address}`,
+    ),
+  },
   {
     title: '* as the trust domain, as a part of a segment, and for several segments',
     file: allowing(
