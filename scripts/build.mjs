@@ -1,6 +1,6 @@
 // Writes dist/ from src/. With --if-stale only where a source is newer than the last build.
 import { execFileSync } from 'node:child_process'
-import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -9,16 +9,24 @@ const stamp = join(root, 'dist', '.built')
 const sources = ['src', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json']
 
 if (process.argv.includes('--if-stale') && builtAt() >= newest()) process.exit()
-rmSync(join(root, 'dist'), { recursive: true, force: true })
+// Beside the old one until it is whole: who runs from dist/ meanwhile finds every file.
+const fresh = join(root, 'dist.new')
+const former = join(root, 'dist.old')
+rmSync(fresh, { recursive: true, force: true })
 execFileSync(
   process.execPath,
-  [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'],
-  {
-    cwd: root,
-    stdio: 'inherit',
-  },
+  [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json', '--outDir', fresh],
+  { cwd: root, stdio: 'inherit' },
 )
-writeFileSync(stamp, '')
+writeFileSync(join(fresh, '.built'), '')
+rmSync(former, { recursive: true, force: true })
+try {
+  renameSync(join(root, 'dist'), former)
+} catch {
+  // There was none.
+}
+renameSync(fresh, join(root, 'dist'))
+rmSync(former, { recursive: true, force: true })
 
 function builtAt() {
   try {

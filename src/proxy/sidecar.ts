@@ -94,14 +94,12 @@ export class Sidecar {
     if (snapshot === undefined) return ['configuration']
     const expired =
       Date.now() >= snapshot.identity.leaf.notAfterAt ? ['a certificate that has not expired'] : []
-    const down = [...this.#listeners.values()].filter(({ error }) => error !== undefined)
-    return [
-      ...expired,
-      ...down.map(
-        ({ name, direction, bind, error }) =>
-          `${direction} listener of ${name} at ${formatAddress(bind)} (${error})`,
-      ),
-    ]
+    const down = listenersOf(snapshot).flatMap(({ key, name, direction, bind }) => {
+      const report = this.#listeners.get(key)
+      const why = report === undefined ? 'not bound yet' : report.error
+      return why === undefined ? [] : [`${direction} listener of ${name} at ${formatAddress(bind)} (${why})`]
+    })
+    return [...expired, ...down]
   }
 
   get snapshot(): Snapshot | undefined {

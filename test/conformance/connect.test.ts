@@ -83,9 +83,19 @@ conformance('connecting', plane => {
     const rig = await openRig(t, plane)
     rig.a.routes([endpoint(await openBlackHole(t))], { connectTimeoutMs: 10_000 })
     const client = rig.connect()
+    client.send('hello')
     await rig.a.session('dialing')
     client.reset()
     assert.equal((await rig.a.record()).reason, 'downstream_reset')
+  })
+
+  test('an app that goes by a reset without having sent a byte is a health check', async t => {
+    const rig = await openRig(t, plane)
+    rig.a.routes([endpoint(await openBlackHole(t))], { connectTimeoutMs: 10_000 })
+    const client = rig.connect()
+    await rig.a.session('dialing')
+    client.reset()
+    assert.equal((await rig.a.record()).reason, 'closed_before_first_byte')
   })
 
   test('a local app that is down is an error at the peer', async t => {

@@ -62,7 +62,7 @@ export async function serveInbound(session: Session, core: Core): Promise<void> 
           return session.finish(session.unused ? 'closed_before_first_byte' : 'closed')
         if (end.kind === 'timeout') return session.abort(end.reason)
         const side = end.kind === 'unused' ? 'upstream' : end.side
-        session.abort(side === 'downstream' ? 'downstream_reset' : 'upstream_reset', end.detail)
+        session.abort(side === 'downstream' ? session.abandoned : 'upstream_reset', end.detail)
       },
     })
     return

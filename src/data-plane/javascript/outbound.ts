@@ -53,7 +53,7 @@ async function serveRoute(session: Session, core: Core, route: Route): Promise<v
 function watchApp(session: Session): void {
   const app = session.downstream
   const gone = (detail: string) => {
-    if (session.state !== 'relaying') session.abort('downstream_reset', detail)
+    if (session.state !== 'relaying') session.abort(session.abandoned, detail)
   }
   app.on('error', error => gone(errorCode(error)))
   app.on('close', () => gone('closed'))
@@ -98,7 +98,7 @@ function conclude(session: Session, attempt: Attempt, end: Exclude<RelayEnd, { k
   }
   if (end.side === 'downstream' || session.bytesToDownstream > 0) {
     attempt.end('connected')
-    return session.abort(end.side === 'downstream' ? 'downstream_reset' : 'upstream_reset', end.detail)
+    return session.abort(end.side === 'downstream' ? session.abandoned : 'upstream_reset', end.detail)
   }
   // The peer's first word was an end: it speaks of the peer, although a byte of ours had gone out and nothing can be retried.
   const [outcome, detail] = firstRecord(end.detail)

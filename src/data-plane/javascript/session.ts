@@ -77,6 +77,12 @@ export class Session {
     return this.bytesToUpstream === 0 && this.bytesToDownstream === 0
   }
 
+  /** What it means that whoever opened the connection has reset it: a health check does so without a byte. */
+  get abandoned(): EndReason {
+    const silent = this.relayed ? this.unused : this.downstream.bytesRead === 0
+    return silent ? 'closed_before_first_byte' : 'downstream_reset'
+  }
+
   own(socket: Socket): void {
     this.#sockets.set(socket, socket)
     // Whoever waits on the socket listens by itself; this one keeps an error between two waits from ending the process.
