@@ -157,3 +157,10 @@ test('a change ends the inbound sessions of peers that it denies, and no other',
   const { inbound: _, ...without } = snapshot()
   assert.deepEqual(deniedSessions(without, sessions), [], 'sessions of a removed listener live on')
 })
+
+test('a change of our trust domain ends no session that is still allowed', () => {
+  const former = spiffeId('web', 'former.test')
+  const sessions = [{ id: 1, listener: 'public', peer: former }]
+  assert.deepEqual(deniedSessions(snapshot({ allow: [former] }), sessions), [])
+  assert.deepEqual(deniedSessions(snapshot({ allow: [spiffeId('web')] }), sessions), [1])
+})
