@@ -28,13 +28,15 @@ const transactionsPerClient = 200
 test('pgbench loses no transaction through two sidecars, and the books balance', async t => {
   const { postgres, chain } = await start(t)
   await pgbench(chain.upstream, ['-i', '-s', '1', '-q'])
-  // -n: a vacuum would begin the history anew.
-  const load = ['-n', '-c', String(clients), '-j', '2', '-t', String(transactionsPerClient)]
-  // -C: a connection for each transaction.
-  for (const mode of [[], ['-C']]) {
-    const output = await pgbench(chain.upstream, [...load, ...mode])
-    t.diagnostic(`${[...load, ...mode].join(' ')}: ${/tps = [\d.]+/.exec(output)?.[0]}`)
-    const all = clients * transactionsPerClient
+  // A connection a client, then, with -C, one a transaction. -n: a vacuum would begin the history anew.
+  for (const [perClient, mode] of [
+    [transactionsPerClient, []],
+    [transactionsPerClient / 2, ['-C']],
+  ] as const) {
+    const args = ['-n', '-c', String(clients), '-j', '2', '-t', String(perClient), ...mode]
+    const output = await pgbench(chain.upstream, args)
+    t.diagnostic(`${args.join(' ')}: ${/tps = [\d.]+/.exec(output)?.[0]}`)
+    const all = clients * perClient
     assert.match(output, new RegExp(`number of transactions actually processed: ${all}/${all}\n`))
     assert.match(output, /number of failed transactions: 0 /)
   }
@@ -47,12 +49,12 @@ test('pgbench loses no transaction through two sidecars, and the books balance',
   )
     .trim()
     .split('|')
-  assert.equal(transactions, String(2 * clients * transactionsPerClient))
+  assert.equal(transactions, String(1.5 * clients * transactionsPerClient))
   assert.deepEqual([accounts, branches, tellers], [history, history, history])
 
   const { web, db } = await chain.end()
   assertClean([...web, ...db])
-  assert.ok(web.length >= clients * transactionsPerClient, `${web.length} sessions`)
+  assert.ok(web.length >= (clients * transactionsPerClient) / 2, `${web.length} sessions`)
   assert.deepEqual(bytesOf(web), bytesOf(db))
 })
 
