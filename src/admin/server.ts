@@ -1,5 +1,6 @@
 // The HTTP side for operators: liveness, readiness, metrics, sessions, state. Read-only, no secrets, GET alone.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { type Address, formatAddress } from '../address.ts'
 import { errorCode, SidespliceError } from '../errors.ts'
 
@@ -13,9 +14,18 @@ export interface AdminSources {
 /** `metrics` serves /metrics, /live and /ready alone; `admin` everything. */
 export type AdminScope = 'admin' | 'metrics'
 
+// A client that does not send its request makes room soon; Node looks at all limits each `connectionsCheckingInterval`.
+const limits = {
+  requestTimeout: 10_000,
+  headersTimeout: 5_000,
+  keepAliveTimeout: 20_000,
+  connectionsCheckingInterval: 1_000,
+  maxHeaderSize: 8_192,
+} as const
+
 type Answer = { readonly status: number; readonly type: string; readonly body: string }
 
-// A scraper keeps a connection or two; more is a mistake or an attack.
+// A scraper keeps a connection or two; more is a mistake or an attack, which must not keep a probe from being answered.
 const maxConnections = 64
 
 /** @throws SidespliceError `admin_bind_failed` */
@@ -25,13 +35,10 @@ export async function serveAdmin(
   sources: AdminSources,
 ): Promise<AdminServer> {
   const routes = routesOf(scope, sources)
-  const server = createServer(
-    { requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 65_000, maxHeaderSize: 8192 },
-    (request, response) => {
-      void respond(request, response, routes)
-    },
-  )
-  server.maxConnections = maxConnections
+  const server = createServer(limits, (request, response) => {
+    void respond(request, response, routes)
+  })
+  keepNewest(server)
   try {
     await listen(server, bind)
   } catch (cause) {
@@ -112,6 +119,17 @@ function text(status: number, body: string): Answer {
 
 function json(value: object): Answer {
   return { status: 200, type: 'application/json', body: `${JSON.stringify(value, null, 2)}\n` }
+}
+
+/** Past the bound the oldest connection goes, not the newest: connections that idle for long can't take the place of a probe. */
+function keepNewest(server: Server): void {
+  const open = new Set<Socket>()
+  server.on('connection', socket => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    const [oldest] = open
+    if (open.size > maxConnections) oldest?.destroy()
+  })
 }
 
 function listen(server: Server, { host, port }: Address): Promise<void> {

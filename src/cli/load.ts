@@ -1,10 +1,11 @@
 // From a file's name and the flags over it to everything that a sidecar starts from.
-import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { type Config, identityFilesIn, type Overrides, parseConfig } from '../config/config.ts'
 import { readIdentity } from '../config/identity-files.ts'
 import { ConfigError, type Problem } from '../config/problem.ts'
+import { readRegularFile } from '../config/regular-file.ts'
 import { errorCode } from '../errors.ts'
+import type { Identity } from '../identity/identity.ts'
 import { desiredState } from '../snapshot/from-config.ts'
 import type { DesiredState } from '../snapshot/snapshot.ts'
 
@@ -13,17 +14,25 @@ export interface Loaded {
   readonly desired: DesiredState
   /** What to watch for changes. */
   readonly files: readonly string[]
+  /** Why the certificates could not be taken, where the former ones stand in for them. */
+  readonly problems: readonly Problem[]
 }
 
-/** @throws ConfigError with every problem found */
-export async function load(file: string, overrides: Overrides): Promise<Loaded> {
+/**
+ * With `former` a configuration stands also where its certificates can't be taken: a change of who may connect does not wait
+ * for a certificate that is late.
+ * @throws ConfigError with every problem found
+ */
+export async function load(file: string, overrides: Overrides, former?: Identity): Promise<Loaded> {
   const source = { file, text: await readConfig(file), overrides }
   const problems: Problem[] = []
   const config = await collect(problems, async () => parseConfig(source))
   const identityFiles = config?.identityFiles ?? identityFilesIn(source)
-  const identity = identityFiles && (await collect(problems, () => readIdentity(identityFiles, Date.now())))
-  if (config === undefined || identity === undefined) throw new ConfigError(problems)
-  return { config, desired: desiredState(config, identity), files: filesOf(file, config) }
+  const read = identityFiles && (await collect(problems, () => readIdentity(identityFiles, Date.now())))
+  const identity = read ?? former
+  const files = [resolve(file), ...Object.values(identityFiles ?? {})]
+  if (config === undefined || identity === undefined) throw new ConfigError(problems, files)
+  return { config, desired: desiredState(config, identity), files, problems }
 }
 
 /** Notes the problems of one step, so that those of the next are told with them. */
@@ -37,14 +46,9 @@ async function collect<T>(problems: Problem[], step: () => Promise<T>): Promise<
   }
 }
 
-/** The configuration file and those that it names. */
-export function filesOf(file: string, { identityFiles }: Config): readonly string[] {
-  return [resolve(file), identityFiles.certFile, identityFiles.keyFile, identityFiles.caFile]
-}
-
 async function readConfig(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8')
+    return (await readRegularFile(file)).toString()
   } catch (error) {
     throw new ConfigError([{ where: file, got: errorCode(error), expected: 'a file that can be read' }])
   }

@@ -59,5 +59,12 @@ export function textLine(jsonLine: string): string {
 /** Quoted where a space, a quote or a control character would make it ambiguous. */
 function textValue(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value)
-  return typeof value === 'string' && !/^[\x21\x23-\x7e]+$/.test(text) ? JSON.stringify(text) : text
+  const quoted = typeof value === 'string' && !/^[\x21\x23-\x7e]+$/.test(text) ? JSON.stringify(text) : text
+  // JSON leaves DEL, C1 controls and what turns text around as they are; a terminal obeys them.
+  return quoted.replace(
+    unprintable,
+    character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
+
+const unprintable = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g

@@ -4,6 +4,7 @@ import type { Overrides } from '../config/config.ts'
 import { isReadableByOthers } from '../config/identity-files.ts'
 import { requireAvailable } from '../data-plane/open.ts'
 import { SidespliceError } from '../errors.ts'
+import { uselessRules } from '../snapshot/from-config.ts'
 import { closeUnaskedInspector } from './inspector.ts'
 import { type Loaded, load } from './load.ts'
 import { createLog, type ProcessLog } from './logger.ts'
@@ -53,6 +54,8 @@ async function run(
     process.stdout.write(
       `${file}: good; ${loaded.desired.identity.leaf.id.uri}, ${loaded.config.upstreams.length} upstreams\n`,
     )
+    for (const rule of uselessRules(loaded.desired))
+      process.stdout.write(`warning: another trust domain than ours, never matches: ${rule}\n`)
     return 0
   }
   const { logLevel, logJson } = loaded.config.process

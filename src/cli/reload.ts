@@ -1,6 +1,6 @@
 // Taking up a changed configuration: on SIGHUP and when a file changes; what does not validate changes nothing.
 import type { Config, Overrides } from '../config/config.ts'
-import { ConfigError, formatProblem } from '../config/problem.ts'
+import { ConfigError, formatProblem, type Problem } from '../config/problem.ts'
 import { type Watch, watchFiles } from '../config/watch.ts'
 import { type Loaded, load } from './load.ts'
 import type { ProcessLog } from './logger.ts'
@@ -20,7 +20,8 @@ export class Reload {
   #current: Loaded
   #running: Promise<void> = Promise.resolve()
   #closed = false
-  #refused = false
+  /** The problems of the last refusal; empty where the last load was good. */
+  #refused = ''
   readonly #onHangUp = () => this.#queue('SIGHUP')
 
   constructor(options: ReloadOptions) {
@@ -43,36 +44,55 @@ export class Reload {
 
   /** One after the other; the last state of the files wins. */
   #queue(because: string): void {
-    this.#running = this.#running.then(() => this.#reload(because))
+    this.#running = this.#running
+      .then(() => this.#reload(because))
+      .catch((error: unknown) => {
+        this.#options.log.error({ because, error: String(error) }, 'a change could not be taken up')
+        this.#options.onResult(false)
+      })
   }
 
   async #reload(because: string): Promise<void> {
     const { file, overrides, log, onLoaded, onResult } = this.#options
     if (this.#closed) return
-    let next: Loaded
-    try {
-      next = await load(file, overrides)
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error
-      for (const problem of error.problems)
-        log.error({ because, problem: formatProblem(problem) }, 'configuration refused, the former one stays')
-      this.#refused = true
-      return onResult(false)
+    const { identity } = this.#current.desired
+    const next = await load(file, overrides, identity).catch((error: unknown) => {
+      if (error instanceof ConfigError) return error
+      throw error
+    })
+    if (next instanceof ConfigError) {
+      // Put right may be one of the files that it names, and they need not be those of the one in use.
+      this.#watch.watch([...new Set([...next.files, ...this.#current.files])])
+      return this.#refuse(because, next.problems, 'configuration refused, the former one stays')
     }
-    const wasRefused = this.#refused
-    this.#refused = false
     this.#watch.watch(next.files)
-    if (contentOf(next) === contentOf(this.#current)) {
-      if (wasRefused) log.info({ because }, 'configuration is good again, nothing has changed')
-      else log.debug({ because }, 'configuration unchanged')
-      return
+    const changed = contentOf(next) !== contentOf(this.#current)
+    if (changed) {
+      log.info({ because }, 'configuration changed')
+      this.#sayWhatNeedsRestart(next.config)
+      this.#current = next
+      log.setLevel(next.config.process.logLevel)
+      await onLoaded(next)
     }
-    log.info({ because }, 'configuration changed')
-    this.#sayWhatNeedsRestart(next.config)
-    this.#current = next
-    log.setLevel(next.config.process.logLevel)
-    await onLoaded(next)
-    onResult(true)
+    if (next.problems.length > 0)
+      return this.#refuse(because, next.problems, 'certificate refused, the former one stays')
+    const wasRefused = this.#refused !== ''
+    this.#refused = ''
+    if (changed || wasRefused) onResult(true)
+    if (changed) return
+    if (wasRefused) log.info({ because }, 'configuration is good again, nothing has changed')
+    else if (because === 'SIGHUP') log.info({ because }, 'configuration unchanged')
+    else log.debug({ because }, 'configuration unchanged')
+  }
+
+  /** Said once for the same problems: a watch that begins anew reads them again. */
+  #refuse(because: string, problems: readonly Problem[], message: string): void {
+    const lines = problems.map(formatProblem)
+    const said = lines.join('\n')
+    if (said === this.#refused && because !== 'SIGHUP') return
+    this.#refused = said
+    for (const problem of lines) this.#options.log.error({ because, problem }, message)
+    this.#options.onResult(false)
   }
 
   #sayWhatNeedsRestart({ process: next }: Config): void {

@@ -37,6 +37,8 @@ function collisions(file: Unchecked, placeOf: PlaceOf): Problem[] {
   })
   take('admin', addressOf(file.admin))
   take('metrics', addressOf(file.metrics))
+  // Connections would go round in a circle.
+  take('inbound.local_service_address', addressOf(file.inbound?.local_service_address))
   return problems
 }
 

@@ -1,9 +1,10 @@
 // The certificate, key and root files, read together and checked; every problem names its file.
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { errorCode } from '../errors.ts'
 import { type Identity, parseLeaf, parseTrustBundle } from '../identity/identity.ts'
 import type { Config } from './config.ts'
 import { ConfigError, type Problem } from './problem.ts'
+import { readRegularFile } from './regular-file.ts'
 
 /**
  * Reads who the sidecar is and whom it trusts.
@@ -13,7 +14,7 @@ export async function readIdentity(files: Config['identityFiles'], now: number):
   const problems: Problem[] = []
   const read = async (key: string, file: string) => {
     try {
-      return await readFile(file)
+      return await readRegularFile(file)
     } catch (error) {
       problems.push({
         where: file,

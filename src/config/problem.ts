@@ -15,10 +15,13 @@ export type PlaceOf = (key: string) => Pick<Problem, 'where' | 'key'>
 
 export class ConfigError extends SidespliceError {
   readonly problems: readonly Problem[]
+  /** The files that it is about, as far as they are known: where it may be put right. */
+  readonly files: readonly string[]
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly Problem[], files: readonly string[] = []) {
     super(problems.map(formatProblem).join('\n'), { source: 'config', code: 'bad_config' })
     this.problems = problems
+    this.files = files
   }
 }
 

@@ -83,8 +83,10 @@ export class Sidecar {
 
   /** Makes the data plane equal to the desired state. Changes are applied one after the other. */
   apply(desired: DesiredState): Promise<void> {
-    this.#applying = this.#applying.then(() => this.#apply(desired))
-    return this.#applying
+    const applied = this.#applying.then(() => this.#apply(desired))
+    // One that failed does not stand in the way of the next.
+    this.#applying = applied.catch(() => {})
+    return applied
   }
 
   /** What stands between the proxy and readiness; empty where nothing does. */

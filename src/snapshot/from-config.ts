@@ -8,7 +8,7 @@ import type { DesiredState } from './snapshot.ts'
 
 export function desiredState(config: Config, identity: Identity): DesiredState {
   const { inbound } = config
-  const named = new Set<string>()
+  const times = (name: string) => config.upstreams.filter(upstream => upstream.name === name).length
   return Object.freeze({
     service: config.service,
     identity,
@@ -26,10 +26,10 @@ export function desiredState(config: Config, identity: Identity): DesiredState {
     }),
     upstreams: config.upstreams.map(upstream => {
       // A name may stand more than once, on ports of their own: then the port is part of the listener's key.
-      const key = named.has(upstream.name)
-        ? `upstream:${upstream.name}@${formatAddress(upstream.bind)}`
-        : `upstream:${upstream.name}`
-      named.add(upstream.name)
+      const key =
+        times(upstream.name) > 1
+          ? `upstream:${upstream.name}@${formatAddress(upstream.bind)}`
+          : `upstream:${upstream.name}`
       return { key, ...upstream }
     }),
   })

@@ -35,6 +35,29 @@ conformance('connecting', plane => {
     assert.equal(counters?.get('live')?.open, 10)
   })
 
+  test('the last endpoint has all the time that is left, each before it its own limit', async t => {
+    const rig = await openRig(t, plane)
+    const blackHole = await openBlackHole(t)
+    const timeLimitMs = 200
+    rig.a.routes(
+      ['first', 'last'].map(name => endpoint(blackHole, { endpoint: name, timeLimitMs })),
+      { connectTimeoutMs: 1_000 },
+    )
+    assert.equal(await rig.connect().fails(), 'ECONNRESET')
+    const { attempts, reason } = await rig.a.record()
+    assert.equal(reason, 'connect_timeout')
+    assert.deepEqual(
+      attempts.map(({ outcome }) => outcome),
+      ['connect_timeout', 'connect_timeout'],
+    )
+    const [first, last] = attempts.map(({ connectMs }) => connectMs ?? 0)
+    assert.ok(
+      first !== undefined && first >= timeLimitMs * 0.9 && first < timeLimitMs * 3,
+      `the first had ${first} ms`,
+    )
+    assert.ok(last !== undefined && last >= timeLimitMs * 2, `the last had ${last} ms`)
+  })
+
   test('an endpoint that refuses is passed over at once', async t => {
     const rig = await openRig(t, plane, { serve: echo })
     rig.a.routes([

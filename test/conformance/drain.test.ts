@@ -38,6 +38,23 @@ conformance('drain and close', plane => {
     assert.equal((await rig.b.record()).reason, 'closed')
   })
 
+  test('a change of listeners while it drains opens no public listener', async t => {
+    const rig = await openRig(t, plane, { serve: echo })
+    const { client } = await rig.connected()
+    await client.echoes('before')
+    const drained = rig.b.plane.drain({ graceMs })
+    await until(
+      () => rig.b.plane.counters().listeners.get('public')?.listening === false,
+      'the listener to close',
+    )
+    const specs = [listener({ direction: 'inbound', bind: rig.publicAddress })]
+    assert.deepEqual(await rig.b.plane.setListeners({ generation: ++rig.b.generation, listeners: specs }), [])
+    await connect(t, rig.publicAddress).fails()
+    await client.echoes(' and after')
+    client.socket.end()
+    assert.deepEqual(await drained, { cut: 0 })
+  })
+
   test('connections that the kernel has queued are served', async t => {
     const rig = await openRig(t, plane, { serve: echo })
     const { client } = await rig.connected()

@@ -6,6 +6,7 @@ import { conformance } from '../support/data-planes.ts'
 import { echo } from '../support/ends.ts'
 import { issueRoot, mesh, spiffeId } from '../support/pki.ts'
 import { endpoint, openRig, type Rig } from '../support/rig.ts'
+import { openSlowApp as openBlackHole } from '../support/slow-app.ts'
 
 conformance('generations', plane => {
   const foreign = issueRoot('foreign')
@@ -50,6 +51,25 @@ conformance('generations', plane => {
     await moveAfterAdmission(rig, () => rig.b.admits(rig.app.address))
     await rig.connect().echoes('hello')
     assert.equal(rig.b.admitQuestions.length, 2)
+  })
+
+  test('an admission that grows old while the app is dialed is asked for again, and a refusal then holds', async t => {
+    const rig = await openRig(t, plane, { serve: echo })
+    const { b } = rig
+    const slow = await openBlackHole(t)
+    b.admits(slow.address, { connectTimeoutMs: 10_000 })
+    const client = rig.connect()
+    client.send('hello')
+    await b.session('dialing')
+    b.generation++
+    b.admit = (question, answer) => answer(b.refusal(question, 'denied'))
+    b.setIdentity(mesh.db, mesh.root)
+    slow.open()
+    await client.fails()
+    const record = await b.record()
+    assert.equal(record.reason, 'denied')
+    assert.equal(record.relayed, false)
+    assert.equal(b.admitQuestions.length, 2)
   })
 
   test('an admission of the generation of now is asked for once', async t => {

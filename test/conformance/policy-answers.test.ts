@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import type { AdmitAnswer, RouteAnswer } from '../../src/data-plane/interface.ts'
 import { conformance } from '../support/data-planes.ts'
 import { type End, echo } from '../support/ends.ts'
-import { spiffeId } from '../support/pki.ts'
+import { mesh, spiffeId } from '../support/pki.ts'
 import { endpoint, openRig, type Rig } from '../support/rig.ts'
 import { until } from '../support/until.ts'
 
@@ -67,6 +67,27 @@ conformance('policy answers', plane => {
     const client = rig.connect()
     await client.echoes('one')
     await client.echoes('two')
+  })
+
+  test("an answer that comes again is no answer to the session's next question", async t => {
+    const rig = await openRig(t, plane, { serve: echo })
+    const { b } = rig
+    const held: ((answer: AdmitAnswer) => void)[] = []
+    b.admit = (_, answer) => held.push(answer)
+    const client = rig.connect()
+    client.send('hello')
+    await until(() => held.length === 1, 'the first question')
+    const id = b.admitQuestions[0]?.session ?? 0
+    const older = admission(rig, id)
+    b.generation++
+    b.setIdentity(mesh.db, mesh.root)
+    held[0]?.(older)
+    await until(() => held.length === 2, 'the next question')
+    held[0]?.(admission(rig, id))
+    held[1]?.(b.refusal({ session: id }, 'denied'))
+    await client.fails()
+    assert.equal((await b.record()).reason, 'denied')
+    assert.equal(rig.app.connections.length, 0)
   })
 
   test('a refusal is not undone by a second answer', async t => {

@@ -4,7 +4,7 @@ import net from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
 import { freePort } from '../support/command.ts'
-import { mesh, spiffeId } from '../support/pki.ts'
+import { issueLeaf, mesh, spiffeId } from '../support/pki.ts'
 import {
   ask,
   eventually,
@@ -55,6 +55,18 @@ describe('/ready', { concurrency: 3 }, () => {
     const at = formatAddress(taken.address)
     const body = `not ready, missing:\n- outbound listener of db at ${at} (EADDRINUSE)\n`
     assertText(await sidecar.get('/ready'), 503, body)
+  })
+
+  test('says that our certificate has expired', async t => {
+    const leaf = await issueLeaf('web', mesh.root, { notAfter: new Date(Date.now() + 5_000) })
+    const sidecar = await startSidecar(t, {}, { leaf })
+    await sidecar.command.line('our certificate has expired')
+    assertText(
+      await sidecar.get('/ready'),
+      503,
+      'not ready, missing:\n- a certificate that has not expired\n',
+    )
+    assertText(await sidecar.get('/live'), 200, 'live\n')
   })
 
   test('is told in the log when it comes late, and when it goes', async t => {

@@ -1,5 +1,6 @@
 // What does not validate leaves everything as it was, says what is wrong, and the next good one is taken up.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { rm } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { issueLeaf, issueRoot, mesh, spiffeId } from '../support/pki.ts'
@@ -66,7 +67,7 @@ describe('refused while running', { concurrency: 2 }, () => {
       await spoil(pair.db)
       // That a change is noticed without it is shown where good ones are taken up.
       pair.db.command.signal('SIGHUP')
-      const line = await pair.db.command.line('configuration refused, the former one stays')
+      const line = await pair.db.command.line('refused, the former one stays')
       assert.match(line, / ERROR /)
       assert.match(line, says)
       assert.ok((await pair.db.metric('sidesplice_config_reloads_total', { result: 'failure' })) >= 1)
@@ -86,6 +87,41 @@ describe('refused while running', { concurrency: 2 }, () => {
       await session.echoes(' and on')
     })
   }
+
+  test('a named pipe in the place of a file holds neither reloads nor the end', async t => {
+    const pair = await startPair(t)
+    await rm(pair.db.folder.file('ca.pem'))
+    execFileSync('mkfifo', [pair.db.folder.file('ca.pem')])
+    const line = await pair.db.command.line('certificate refused, the former one stays')
+    assert.match(line, /ca\.pem: identity\.ca_file: got not_a_file/)
+    await pair.db.folder.replace('ca.pem', mesh.root.certPem)
+    await pair.db.command.line('configuration is good again')
+    assert.equal((await pair.db.command.stop()).code, 0)
+  })
+
+  test('who may connect changes although our own certificate is bad', async t => {
+    const pair = await startPair(t)
+    const session = pair.connect()
+    await session.echoes('one')
+    await rm(pair.db.folder.file('leaf.pem'))
+    await pair.db.rewrite({ inbound: { ...pair.db.config.inbound, allow: [] } as never })
+    await pair.db.command.line('certificate refused, the former one stays')
+    await session.isOver()
+    assert.match(await pair.db.command.line('session ended'), / reason=no_longer_allowed/)
+    assert.deepEqual(await presentedBy(pair.dbPublic, mesh.web), [serialOf(mesh.db)])
+  })
+
+  test('a certificate that is named before it is there is taken up when it comes', async t => {
+    const pair = await startPair(t)
+    const identity = { cert_file: 'later.pem', key_file: 'later.key', ca_file: 'ca.pem' }
+    await pair.db.rewrite({ identity })
+    await pair.db.command.line('refused, the former one stays')
+    const next = await issueLeaf('db', mesh.root)
+    await pair.db.folder.write('later.key', next.keyPem)
+    await pair.db.folder.write('later.pem', next.chainPem)
+    await pair.db.command.line('certificate taken up', 2)
+    assert.deepEqual(await presentedBy(pair.dbPublic, mesh.web), [serialOf(next)])
+  })
 
   test('a refused file that becomes the former one again is said to be good', async t => {
     const pair = await startPair(t)

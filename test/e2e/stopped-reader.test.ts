@@ -4,12 +4,13 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, closeSync, constants, openSync, readSync } from 'node:fs'
 import { describe, type TestContext, test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
-import { freePort } from '../support/command.ts'
+import { type CommandOptions, freePort } from '../support/command.ts'
 import { connect, type End, echo, openApp } from '../support/ends.ts'
 import { mesh, spiffeId } from '../support/pki.ts'
 import { Folder, launchSidecar, type RunningSidecar, upstreamTo } from '../support/running-sidecar.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 import { until } from '../support/until.ts'
+import { worldReadable } from '../support/world-readable.ts'
 
 const megabyte = 1024 * 1024
 // Every failed session writes the upstream's name.
@@ -64,10 +65,7 @@ interface Flooded {
 }
 
 /** A sidecar that writes into a pipe, with a live session and an upstream that is down. */
-async function start(
-  t: TestContext,
-  user: { readonly uid?: number; readonly gid?: number } = {},
-): Promise<Flooded> {
+async function start(t: TestContext, user: CommandOptions = {}): Promise<Flooded> {
   const folder = await Folder.make(t)
   const reader = new Reader(folder.file('log'))
   const app = await openApp(t, { serve: echo })
@@ -148,7 +146,7 @@ describe('a reader that has stopped', () => {
   })
 
   test("does so too where the pipe is another user's", { skip: process.getuid?.() !== 0 }, async t => {
-    const flooded = await start(t, { uid: 65_534, gid: 65_534 })
+    const flooded = await start(t, { uid: 65_534, gid: 65_534, ...worldReadable(t) })
     await flooded.flood(fewConnections)
     await tellsWhatItDropped(flooded)
   })

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { run } from '../support/command.ts'
 import { mesh } from '../support/pki.ts'
 import { Folder, startPair } from '../support/running-sidecar.ts'
+import { worldReadable } from '../support/world-readable.ts'
 
 // Debian's nobody and nogroup; a run that is not root's is without rights as it is.
 const root = process.getuid?.() === 0
@@ -28,9 +29,10 @@ test('a sidecar without rights carries traffic', async t => {
     }
     return folder
   }
+  const command = { ...nobody, ...worldReadable(t) }
   const pair = await startPair(t, {
-    dbOptions: { ...nobody, folder: readable(folders[0]) },
-    webOptions: { ...nobody, folder: readable(folders[1]) },
+    dbOptions: { ...command, folder: readable(folders[0]) },
+    webOptions: { ...command, folder: readable(folders[1]) },
   })
   await pair.connect().echoes('hello')
   assert.match(
@@ -46,7 +48,10 @@ test('a key that it may not read is named, and nothing starts', async t => {
   await folder.writeConfig({ upstreams: [] })
   for (const name of ['sidecar.json', 'leaf.pem', 'ca.pem']) await chmod(folder.file(name), 0o644)
   await chmod(folder.file('leaf.key'), 0o000)
-  const command = run(t, ['proxy', '--config', folder.file('sidecar.json')], nobody)
+  const command = run(t, ['proxy', '--config', folder.file('sidecar.json')], {
+    ...nobody,
+    ...worldReadable(t),
+  })
   assert.equal((await command.end()).code, 1)
   assert.match(command.stderr, /^\S+leaf\.key: identity\.key_file: got EACCES, expected [^\n]+\n$/)
   assert.equal(command.stdout, '')

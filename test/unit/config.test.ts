@@ -125,6 +125,11 @@ for (const [what, value, key] of [
     { ...good, inbound: { ...good.inbound, listen: '0.0.0.0:9191' } },
     'upstreams[0].local_bind_port',
   ],
+  [
+    'a local app at a listener of our own',
+    { ...good, inbound: { ...good.inbound, local_service_address: '127.0.0.1:9191' } },
+    'inbound.local_service_address',
+  ],
   ['an admin listener beyond loopback', { ...good, admin: '0.0.0.0:19000' }, 'admin'],
   [
     'an upstream listener beyond loopback',

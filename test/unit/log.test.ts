@@ -120,6 +120,13 @@ test('a text line holds the same fields as its JSON, quoted where they would be 
   )
 })
 
+test('a value can not command a terminal: control characters and what turns text around are escaped', () => {
+  const detail = 'a\u009b1mb\u007fc\u202ed\u001b[2J'
+  const line = textLine(`${JSON.stringify({ level: 'warn', time: 't', detail, list: [detail], msg: 'm' })}\n`)
+  for (const character of line.trimEnd())
+    assert.ok(character >= ' ' && character <= '~', JSON.stringify(character))
+})
+
 test('a value can not forge a line', () => {
   const line = textLine(
     `${JSON.stringify({ level: 'warn', time: 't', detail: 'x\n2026 INFO forged', msg: 'm' })}\n`,

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import tls, { type TLSSocket } from 'node:tls'
 import { errorCode } from '../../errors.ts'
+import { parseSpiffeId } from '../../identity/spiffe-id.ts'
 import { uriSans } from '../../identity/uri-sans.ts'
 import type { PlannedAttempt } from '../interface.ts'
 import type { AttemptOutcome } from '../reasons.ts'
@@ -81,12 +82,10 @@ async function reach(
   if (leaf === undefined || refusal !== undefined)
     return fail('peer_certificate_refused', refusal ?? 'none presented')
   const sans = uriSans(leaf)
-  const [uri] = sans
-  if (uri === undefined || sans.length !== 1 || !planned.expect.includes(uri)) {
-    return fail(
-      'identity_mismatch',
-      `got ${sans.join(' ') || 'no URI SAN'}, expected ${planned.expect.join(' or ')}`,
-    )
+  const uri = sans.length === 1 ? canonical(sans[0] ?? '') : undefined
+  if (uri === undefined || !planned.expect.includes(uri)) {
+    const got = sans.join(' ').slice(0, longestShown) || 'no URI SAN'
+    return fail('identity_mismatch', `got ${got}, expected ${planned.expect.join(' or ')}`)
   }
   return {
     socket,
@@ -97,6 +96,18 @@ async function reach(
     wasCut,
     refusalNow: () =>
       staleTrustRefusal(presented, { used: identity, now: core.identity(), purpose: 'server' }),
+  }
+}
+
+// What a peer wrote into its certificate goes to a log line: cut.
+const longestShown = 300
+
+/** The same ID in the letters that `expect` is written in: scheme and trust domain have no case. */
+function canonical(uri: string): string | undefined {
+  try {
+    return parseSpiffeId(uri).uri
+  } catch {
+    return undefined
   }
 }
 

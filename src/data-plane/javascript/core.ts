@@ -7,6 +7,8 @@ import type { TlsIdentity } from './tls.ts'
 export interface Core {
   readonly identity: () => TlsIdentity | undefined
   readonly generation: () => Generation
+  /** The session's peer is no stranger any more. */
+  readonly admitted: (session: Session) => void
   readonly admit: Questions<AdmitQuestion, AdmitAnswer>
   readonly route: Questions<RouteQuestion, RouteAnswer>
 }

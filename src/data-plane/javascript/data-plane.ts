@@ -16,7 +16,7 @@ import type {
 } from '../interface.ts'
 import type { Core } from './core.ts'
 import { after } from './deadline.ts'
-import { hasDescriptorsFor } from './descriptors.ts'
+import { hasDescriptorsFor, hasDescriptorsForStrangers } from './descriptors.ts'
 import { serveInbound } from './inbound.ts'
 import { ListeningSockets } from './listening-sockets.ts'
 import { serveOutbound } from './outbound.ts'
@@ -42,6 +42,8 @@ export class JavascriptDataPlane implements DataPlane {
   readonly #sockets: ListeningSockets
   readonly #tally = new Tally()
   readonly #sessions = new Map<SessionId, Session>()
+  /** Those of peers that have not been admitted. */
+  readonly #strangers = new Set<Session>()
   #identity: TlsIdentity | undefined
   #generation = 0
   #nextSession = 1
@@ -54,6 +56,7 @@ export class JavascriptDataPlane implements DataPlane {
     this.#core = {
       identity: () => this.#identity,
       generation: () => this.#generation,
+      admitted: session => this.#strangers.delete(session),
       admit: new Questions((questions, answer) => policy.admit(questions, answer)),
       route: new Questions((questions, answer) => policy.route(questions, answer)),
     }
@@ -139,8 +142,11 @@ export class JavascriptDataPlane implements DataPlane {
       report: record => this.#ended(session, record),
     })
     this.#sessions.set(session.id, session)
+    if (spec.direction === 'inbound') this.#strangers.add(session)
     if (!hasDescriptorsFor(this.#sessions.size))
       return session.abort('descriptors_exhausted', `${this.#sessions.size} sessions`)
+    if (!hasDescriptorsForStrangers(this.#strangers.size))
+      return session.abort('descriptors_exhausted', `${this.#strangers.size} peers that are not admitted`)
     const serve = spec.direction === 'inbound' ? serveInbound : serveOutbound
     serve(session, this.#core).catch((error: unknown) => {
       if (!(error instanceof SessionOver))
@@ -150,11 +156,12 @@ export class JavascriptDataPlane implements DataPlane {
 
   #ended(session: Session, record: SessionRecord): void {
     this.#sessions.delete(session.id)
+    this.#strangers.delete(session)
     session.tally.open--
     if (this.#records.length === 0) setImmediate(() => this.#deliver())
     this.#records.push(record)
     if (this.#sessions.size === 0) this.#onEmpty?.()
-    if (session.tally.open === 0 && !this.#keys.has(session.spec.key)) this.#tally.prune(this.#keys)
+    if (session.tally.open === 0) this.#tally.prune(this.#keys)
   }
 
   #deliver(): void {

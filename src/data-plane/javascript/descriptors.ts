@@ -13,6 +13,15 @@ export function hasDescriptorsFor(sessions: number): boolean {
   return sessions * perSession + headroom <= limit
 }
 
+/**
+ * Whether there is room for one more connection of a peer that has not been admitted. These may have half of what there is: who
+ * proves nothing must not keep the local app from its upstreams.
+ */
+export function hasDescriptorsForStrangers(strangers: number): boolean {
+  limit ??= softLimit()
+  return strangers * perSession * 2 + headroom <= limit
+}
+
 /** RLIMIT_NOFILE's soft limit (proc(5), /proc/pid/limits); none where the system does not say. */
 function softLimit(): number {
   try {

@@ -41,6 +41,7 @@ export async function serveInbound(session: Session, core: Core): Promise<void> 
     // By older rules: the app must not see a peer that may not be allowed any more.
     if (answer.generation < core.generation()) continue
     session.peer = answer.peer
+    core.admitted(session)
     const app = await dialApp(session, answer)
     if (app === undefined) return
     // Nothing is awaited between this look and the relay: from here on the session is within reach of terminate.
@@ -109,11 +110,15 @@ function handshake(session: Session, identity: TlsIdentity): Promise<TLSSocket> 
     }
     const forget = identity.server.begin(raw, { secured, failed })
     // The TLS socket closes behind it, and may have more to say.
-    const onClose = () => setImmediate(failed, 'closed by the peer')
+    let closing: NodeJS.Immediate | undefined
+    const onClose = () => {
+      closing = setImmediate(failed, 'closed by the peer')
+    }
     raw.once('close', onClose)
     return () => {
       limit.cancel()
       forget()
+      clearImmediate(closing)
       raw.off('close', onClose)
     }
   })

@@ -35,6 +35,7 @@ export class ListeningSockets {
   readonly #listening = new Map<string, Listening>()
   readonly #failed = new Map<string, Failed>()
   #changes: Promise<unknown> = Promise.resolve()
+  readonly #stopped = new Set<ListenerSpec['direction']>()
   #closed = false
 
   constructor(options: ListeningSocketsOptions) {
@@ -55,6 +56,8 @@ export class ListeningSockets {
   /** Stops those of one direction, or all, for good. What the kernel has queued by now is accepted first. */
   async stop(direction?: ListenerSpec['direction']): Promise<void> {
     if (direction === undefined) this.#closed = true
+    // A change of configuration that comes later must not open them again.
+    else this.#stopped.add(direction)
     await this.#changes
     for (const [key, failed] of this.#failed)
       if (direction === undefined || failed.spec.direction === direction) this.#forget(key)
@@ -64,8 +67,9 @@ export class ListeningSockets {
     await Promise.all(stopping.map(([key, listening]) => this.#takeQueuedAndClose(key, listening)))
   }
 
-  async #apply(specs: readonly ListenerSpec[]): Promise<readonly ListenerReport[]> {
+  async #apply(wanted: readonly ListenerSpec[]): Promise<readonly ListenerReport[]> {
     if (this.#closed) return []
+    const specs = wanted.filter(({ direction }) => !this.#stopped.has(direction))
     for (const key of [...this.#failed.keys()]) this.#forget(key)
     const before = new Map(this.#listening)
     const byPlace = new Map([...before.values()].map(listening => [placeOf(listening.spec), listening]))

@@ -3,6 +3,9 @@ import type { Socket } from 'node:net'
 import tls, { type SecureContext, type TLSSocket } from 'node:tls'
 import { errorCode } from '../../errors.ts'
 
+// What setTimeout takes at most.
+const longestTimeoutMs = 2_147_483_647
+
 export interface HandshakeEvents {
   readonly secured: (socket: TLSSocket) => void
   /** An OpenSSL or Node error code; the connection closes by itself, behind the alert where OpenSSL sends one. */
@@ -18,7 +21,12 @@ export class ServerHandshakes {
   readonly #pending = new Map<Socket, HandshakeEvents>()
 
   constructor(context: SecureContext) {
-    this.#server = tls.createServer({ requestCert: true, rejectUnauthorized: true })
+    this.#server = tls.createServer({
+      requestCert: true,
+      rejectUnauthorized: true,
+      // The session has a deadline of its own; Node's would end it after two minutes.
+      handshakeTimeout: longestTimeoutMs,
+    })
     // tls.createServer passes on the options that it knows, and allowPartialTrustChain is not among them.
     Object.assign(this.#server, { _sharedCreds: context })
     this.#server.on('secureConnection', socket => {

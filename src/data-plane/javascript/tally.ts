@@ -65,6 +65,8 @@ export class Tally implements Counters {
   of(spec: ListenerSpec): ListenerTally {
     const known = this.listeners.get(spec.key)
     if (known !== undefined && known.name === spec.name) return known
+    // The former one stays, under a key that no listener has, until its last session has ended.
+    if (known !== undefined && known.open > 0) this.listeners.set(`${spec.key} (former ${known.name})`, known)
     const made = new ListenerTally(spec)
     this.listeners.set(spec.key, made)
     return made
