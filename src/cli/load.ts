@@ -1,4 +1,5 @@
 // From a file's name and the flags over it to everything that a sidecar starts from.
+import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { type Config, identityFilesIn, type Overrides, parseConfig } from '../config/config.ts'
 import { readIdentity } from '../config/identity-files.ts'
@@ -24,7 +25,7 @@ export interface Loaded {
  * @throws ConfigError with every problem found
  */
 export async function load(file: string, overrides: Overrides, former?: Identity): Promise<Loaded> {
-  const source = { file, text: await readConfig(file), overrides }
+  const source = { file, text: await readConfig(file, former !== undefined), overrides }
   const problems: Problem[] = []
   const config = await collect(problems, async () => parseConfig(source))
   const identityFiles = config?.identityFiles ?? identityFilesIn(source)
@@ -46,9 +47,10 @@ async function collect<T>(problems: Problem[], step: () => Promise<T>): Promise<
   }
 }
 
-async function readConfig(file: string): Promise<string> {
+/** At the start the configuration may come from a pipe, as `--config <(make-config)` does; a reload must not wait for one. */
+async function readConfig(file: string, reloading: boolean): Promise<string> {
   try {
-    return (await readRegularFile(file)).toString()
+    return (await (reloading ? readRegularFile(file) : readFile(file))).toString()
   } catch (error) {
     throw new ConfigError([{ where: file, got: errorCode(error), expected: 'a file that can be read' }])
   }

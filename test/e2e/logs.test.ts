@@ -116,7 +116,9 @@ describe('--log-level', { concurrency: 3 }, () => {
         'the level to be taken up',
       )
       const from = pair.db.command.stdout.length
-      pair.db.command.signal('SIGHUP')
+      // The same text anew: looked at, and found unchanged.
+      await pair.db.rewrite({ log_level: level, drain: 29 })
+      if (level === 'debug') await pair.db.command.line(' DEBUG configuration unchanged')
       await traffic(pair)
       await pair.db.eventually(
         async () => (await pair.db.json<object[]>('/sessions')).length === 0,
