@@ -37,10 +37,10 @@ test('not in the log at its finest, nor at any path, while certificates come, go
     ],
   ]
   for (const [name, text] of spoilt) {
-    const before = command.linesWith('configuration refused').length
+    const before = command.linesWith('refused, the former one stays').length
     await folder.write(name, text)
     command.signal('SIGHUP')
-    await command.line('configuration refused', before + 1)
+    await command.line('refused, the former one stays', before + 1)
   }
   await folder.writeIdentity(next, mesh.root)
   await pair.db.rewrite({})
