@@ -41,7 +41,10 @@ look() {
 
 [ "$(id -u)" -eq 0 ] || fail 'must run as root: it installs packages with apt (sudo npm run test:setup)'
 look
+# Consul comes last and by itself: it goes to a cache folder.
+fetch_consul() { bash "$(dirname "$0")/fetch-consul.sh" || fail 'Consul could not be fetched, see above'; }
 if [ ${#missing[@]} -eq 0 ]; then
+  fetch_consul
   say 'everything is there, nothing to do'
   exit 0
 fi
@@ -72,4 +75,5 @@ say "installing ${missing[*]} with apt; no service is started"
 
 look
 [ ${#missing[@]} -eq 0 ] || fail "installed, but something is still missing of ${missing[*]}"
+fetch_consul
 say 'done; npm test now runs every suite'

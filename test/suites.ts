@@ -1,6 +1,7 @@
 // The suites there are, and what each needs beside npm's packages.
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { consulBinary } from './support/consul-binary.ts'
 
 export interface Suite {
   readonly name: string
@@ -19,6 +20,11 @@ export const suites: readonly Suite[] = [
     name: 'apps',
     files: 'test/apps/**/*.test.ts',
     missing: () => [...programs(['redis-server', 'redis-benchmark', 'pgbench']), ...postgres()],
+  },
+  {
+    name: 'consul',
+    files: 'test/consul/**/*.test.ts',
+    missing: () => (existsSync(consulBinary) ? [] : ['consul 1.8.7']),
   },
   { name: 'package', files: 'test/package/**/*.test.ts', missing: () => programs(['npm']) },
 ]

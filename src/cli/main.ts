@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { demoCommand } from './demo.ts'
+import { fromGoSpelling } from './go-flags.ts'
 import { proxyCommand } from './proxy.ts'
 
 /** 0 clean, 1 bad usage or configuration, 2 a failure while running. */
@@ -27,7 +28,7 @@ export async function main({ argv, onPrintMetrics }: MainOptions): Promise<void>
     command
       .helpOption('-h, --help', 'print this help')
       .showHelpAfterError(`(sidesplice ${command.name()} --help tells more)`)
-  await program.parseAsync([...argv])
+  await program.parseAsync([...argv.slice(0, 2), ...fromGoSpelling(argv.slice(2))])
 }
 
 /** Of the package that this file belongs to. */

@@ -1,13 +1,10 @@
-// `sidesplice proxy`: reads its options, checks, runs one sidecar until it is told to stop.
+// `sidesplice proxy`: reads its options, checks them, runs one sidecar until it is told to stop.
 import { Command } from 'commander'
-import type { Overrides } from '../config/config.ts'
-import { isReadableByOthers } from '../config/identity-files.ts'
-import { requireAvailable } from '../data-plane/open.ts'
 import { SidespliceError } from '../errors.ts'
-import { uselessRules } from '../snapshot/from-config.ts'
+import { agentOptions } from './agent-options.ts'
 import { closeUnaskedInspector } from './inspector.ts'
-import { type Loaded, load } from './load.ts'
 import { createLog, type ProcessLog } from './logger.ts'
+import { modeOptions, type Prepared, type ProxyValues, prepare } from './modes.ts'
 import { runSidecar } from './run-sidecar.ts'
 import { overridesFrom, settingOptions } from './settings.ts'
 
@@ -22,43 +19,34 @@ export interface ProxyCommandOptions {
 }
 
 export function proxyCommand(options: ProxyCommandOptions): Command {
-  const command = new Command('proxy')
-    .description('Run the sidecar of one service.')
-    .option('--config <file>', 'JSON configuration; schema/sidesplice.schema.json describes it (required)')
-    .option('--check', 'check configuration and certificates, say what is wrong, and exit')
-  for (const option of settingOptions()) command.addOption(option)
-  return command.action(async (values: { readonly config?: string; readonly check?: boolean }) => {
-    const { config, check = false } = values
-    // Not commander's own check, which would come before that for unknown options: `--confg` is a typing error.
-    if (config === undefined) return command.error("error: required option '--config <file>' not specified")
-    process.exitCode = await run({ config, check }, overridesFrom({ ...values }, process.env), options)
+  const command = new Command('proxy').description('Run the sidecar of one service.')
+  for (const option of [...modeOptions(), ...settingOptions(), ...agentOptions()]) command.addOption(option)
+  return command.action(async (values: ProxyValues) => {
+    process.exitCode = await run(values, options, message => command.error(message))
     // Nothing is left to wait for but what a library keeps open; the lines are out.
     process.exit()
   })
 }
 
 async function run(
-  { config: file, check }: { readonly config: string; readonly check: boolean },
-  overrides: Overrides,
+  values: ProxyValues,
   options: ProxyCommandOptions,
+  usage: (message: string) => never,
 ): Promise<number> {
   await closeUnaskedInspector()
-  let loaded: Loaded
+  let prepared: Prepared
   try {
-    loaded = await load(file, overrides)
-    requireAvailable(loaded.config.process.dataPlane)
+    prepared = await prepare(values, overridesFrom({ ...values }, process.env), process.env)
   } catch (error) {
+    // Not commander's own check, which would come before that for unknown options: `--confg` is a typing error.
+    if (error instanceof SidespliceError && error.code === 'usage') return usage(`error: ${error.message}`)
     return refuse(error)
   }
-  if (check) {
-    process.stdout.write(
-      `${file}: good; ${loaded.desired.identity.leaf.id.uri}, ${loaded.config.upstreams.length} upstreams\n`,
-    )
-    for (const rule of uselessRules(loaded.desired))
-      process.stdout.write(`warning: another trust domain than ours, never matches: ${rule}\n`)
+  if (values.check === true) {
+    process.stdout.write(`${prepared.summary}\n`)
     return 0
   }
-  const { logLevel, logJson } = loaded.config.process
+  const { logLevel, logJson } = prepared.settings
   const log = createLog({ level: logLevel, json: logJson, fd: 1 })
   process.on('uncaughtException', error => {
     log.error({ error: error.stack ?? error.message }, 'a defect in sidesplice, stopping')
@@ -66,13 +54,8 @@ async function run(
     process.exit(exitFailure)
   })
   return runLogged(log, async () => {
-    if (await isReadableByOthers(loaded.config.identityFiles.keyFile)) {
-      log.warn(
-        { file: loaded.config.identityFiles.keyFile },
-        'the private key can be read by every user of this machine',
-      )
-    }
-    await runSidecar({ file, overrides, loaded, log, ...options })
+    for (const warning of prepared.warnings) log.warn(warning.fields, warning.message)
+    await runSidecar({ source: prepared.source(log), log, ...options })
   })
 }
 

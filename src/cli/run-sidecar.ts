@@ -1,20 +1,17 @@
 // One running sidecar of this process: its proxy, admin listeners, file watch and signals, from start to end.
 import { createMetrics, type Metrics } from '../admin/metrics.ts'
 import { type AdminServer, type AdminSources, serveAdmin } from '../admin/server.ts'
-import type { Overrides, ProcessSettings } from '../config/config.ts'
+import type { ProcessSettings } from '../config/config.ts'
 import { Sidecar } from '../proxy/sidecar.ts'
 import { describeSession, describeState } from '../proxy/state.ts'
 import { LineSink } from './line-sink.ts'
-import type { Loaded } from './load.ts'
 import type { ProcessLog } from './logger.ts'
 import { nonBlocking } from './non-blocking.ts'
-import { Reload } from './reload.ts'
-import { stopSignals } from './stop-signals.ts'
+import type { StateSource } from './source.ts'
+import { type StopSignals, stopSignals } from './stop-signals.ts'
 
 export interface SidecarOptions {
-  readonly file: string
-  readonly overrides: Overrides
-  readonly loaded: Loaded
+  readonly source: StateSource
   readonly log: ProcessLog
   readonly version: string
   readonly onPrintMetrics: (handler: () => void) => void
@@ -22,18 +19,21 @@ export interface SidecarOptions {
 
 /**
  * Resolves once the sidecar was told to stop and has.
- * @throws SidespliceError `admin_bind_failed`, `identity_refused`
+ * @throws SidespliceError `admin_bind_failed`, `identity_refused`, and those of the source's start
  */
 export async function runSidecar(options: SidecarOptions): Promise<void> {
-  const { log, loaded } = options
+  const { log, source } = options
   const signals = stopSignals()
-  let settings = loaded.config.process
   let metrics: Metrics | undefined
   const sidecar = new Sidecar({
-    dataPlane: settings.dataPlane,
+    dataPlane: source.settings().dataPlane,
     log,
-    accessLog: () => settings.accessLog,
-    onSession: record => metrics?.noteSession(record),
+    accessLog: () => source.settings().accessLog,
+    missing: () => source.missing(),
+    onSession: record => {
+      metrics?.noteSession(record)
+      source.noteSession(record)
+    },
   })
   metrics = createMetrics({
     version: options.version,
@@ -45,37 +45,35 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     logLinesDropped: () => log.dropped(),
   })
   printOnSignal(options, metrics)
-  const admin = await serveOperators(settings, { sidecar, metrics })
-  const reload = new Reload({
-    ...options,
-    onLoaded: async next => {
-      settings = next.config.process
-      await sidecar.apply(next.desired)
-    },
-    onResult: succeeded => metrics.noteReload(succeeded),
-  })
+  const admin = await serveOperators(source.settings(), { sidecar, metrics })
   try {
-    await sidecar.apply(loaded.desired)
-    reload.start()
+    const started = source.start(
+      state => sidecar.apply(state),
+      succeeded => metrics.noteReload(succeeded),
+    )
+    // A source may have to wait for long, and be told to stop meanwhile.
+    await Promise.race([started, signals.first])
     await signals.first
-    await stop(sidecar, settings, { log, signals })
+    await stop(sidecar, source, { log, signals })
   } finally {
-    reload.close()
+    await source.close()
     await Promise.all(admin.map(server => server.close()))
   }
 }
 
 async function stop(
   sidecar: Sidecar,
-  { drainMs, drainDelayMs }: ProcessSettings,
-  { log, signals }: { readonly log: ProcessLog; readonly signals: ReturnType<typeof stopSignals> },
+  source: StateSource,
+  { log, signals }: { readonly log: ProcessLog; readonly signals: StopSignals },
 ): Promise<void> {
+  const { drainMs, drainDelayMs } = source.settings()
   sidecar.announceStop()
   const sessions = sidecar.sessions().length
   log.info(
     { signal: await signals.first, sessions, drain_delay_s: drainDelayMs / 1000, drain_s: drainMs / 1000 },
     'stopping',
   )
+  await source.stopping()
   await signals.sleep(drainDelayMs)
   const { cut } = await sidecar.stop({ graceMs: drainMs, signal: signals.second })
   log.info({ sessions_cut: cut, by_second_signal: signals.second.aborted }, 'stopped')

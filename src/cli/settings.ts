@@ -21,9 +21,16 @@ export function overridesFrom(values: Readonly<Record<string, unknown>>, env: No
     overrides.set('data_plane', { value: dataPlane, where: dataPlaneVariable })
   for (const name of scalarSettings().keys()) {
     const value = values[camel(name)]
-    if (value !== undefined) overrides.set(name, { value, where: flagOf(name) })
+    if (value !== undefined) overrides.set(name, { value: inOurWords(name, value), where: flagOf(name) })
   }
   return overrides
+}
+
+/** Consul's names of levels are taken in any case: INFO, WARN, ERR. */
+function inOurWords(name: string, value: unknown): unknown {
+  if (name !== 'log_level' || typeof value !== 'string') return value
+  const level = value.toLowerCase()
+  return level === 'err' ? 'error' : level
 }
 
 function flagOf(name: string): string {

@@ -127,6 +127,15 @@ export function parseConfig({ file, text, overrides }: ConfigSource): Config {
   return typed(normal as unknown as ConfigFile, dirname(file))
 }
 
+/**
+ * What belongs to the process where there is no file: flags and variables over the defaults.
+ * @throws ConfigError
+ */
+export function processSettings(overrides: Overrides): ProcessSettings {
+  const none = { service: '-', identity: { cert_file: '-', key_file: '-', ca_file: '-' } }
+  return parseConfig({ file: 'the command line', text: JSON.stringify(none), overrides }).process
+}
+
 /** The files that a configuration names, also where the rest of it is wrong: so that their problems are told with it. */
 export function identityFilesIn({ file, text }: ConfigSource): Config['identityFiles'] | undefined {
   let identity: Partial<ConfigFile['identity']> | undefined

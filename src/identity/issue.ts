@@ -12,6 +12,8 @@ export interface IssuedCertificate {
   readonly certPem: string
   /** PKCS #8 in PEM. */
   readonly keyPem: string
+  /** The same key in SEC1 (RFC 5915), as Consul takes it. */
+  readonly sec1Pem: string
   /** Leaf first, then every issuer up to the root, which is left out. */
   readonly chainPem: string
   readonly certificate: x509.X509Certificate
@@ -78,13 +80,15 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
   })
   const certPem = `${certificate.toString('pem')}\n`
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
-  const keyPem = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' }).export({
+  const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' })
+  const keyPem = key.export({
     format: 'pem',
     type: 'pkcs8',
   })
   return {
     certPem,
     keyPem: keyPem.toString(),
+    sec1Pem: key.export({ format: 'pem', type: 'sec1' }).toString(),
     chainPem: certPem + (issuer === undefined || isRoot(issuer) ? '' : issuer.chainPem),
     certificate,
     keys,

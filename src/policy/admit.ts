@@ -1,5 +1,5 @@
 // Whether a peer may reach the local app: a pure function of the snapshot and what the peer proved.
-import { isAllowed } from '../authorization/allow-list.ts'
+import { authorize } from '../authorization/authorization.ts'
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.ts'
 import type { Inbound, Snapshot } from '../snapshot/snapshot.ts'
 import type { AdmitAnswer, AdmitQuestion } from './policy.ts'
@@ -27,13 +27,14 @@ export function admit(snapshot: Snapshot, question: AdmitQuestion): AdmitAnswer 
 /** Why the peer is refused, undefined where it is allowed. */
 export function denialOf(
   { identity }: Pick<Snapshot, 'identity'>,
-  { allow }: Pick<Inbound, 'allow'>,
+  { authorization }: Pick<Inbound, 'authorization'>,
   peer: SpiffeId,
 ): { readonly reason: 'foreign_trust_domain' | 'denied'; readonly detail: string } | undefined {
   const own = identity.leaf.id.trustDomain
   if (peer.trustDomain !== own)
     return { reason: 'foreign_trust_domain', detail: `got ${peer.trustDomain}, ours is ${own}` }
-  return isAllowed(allow, peer) ? undefined : { reason: 'denied', detail: 'not in allow' }
+  const verdict = authorize(authorization, peer)
+  return verdict.allowed ? undefined : { reason: 'denied', detail: verdict.because }
 }
 
 /** X.509-SVID section 2: exactly one URI SAN, and it is a SPIFFE ID. */

@@ -1,5 +1,5 @@
 // Which live sessions a new snapshot no longer allows.
-import { isAllowed } from '../authorization/allow-list.ts'
+import { authorize } from '../authorization/authorization.ts'
 import { parseSpiffeId } from '../identity/spiffe-id.ts'
 import type { Snapshot } from '../snapshot/snapshot.ts'
 import type { LiveSession, SessionId } from './policy.ts'
@@ -13,10 +13,10 @@ export function deniedSessions(
   { inbound }: Snapshot,
   sessions: readonly LiveSession[],
 ): readonly SessionId[] {
-  if (inbound === undefined) return []
+  if (inbound === undefined || !inbound.endDeniedSessions) return []
   const denied = (session: LiveSession) =>
     session.listener === inbound.key &&
     session.peer !== undefined &&
-    !isAllowed(inbound.allow, parseSpiffeId(session.peer))
+    !authorize(inbound.authorization, parseSpiffeId(session.peer)).allowed
   return sessions.filter(denied).map(session => session.id)
 }

@@ -10,41 +10,38 @@ const attemptsWithinTimeout = 3
 // A plan past this is never walked to its end.
 const maxAttempts = 16
 
-export function route(snapshot: Snapshot, question: RouteQuestion, facts: ChoiceFacts): RouteAnswer {
+export function route(
+  snapshot: Snapshot,
+  question: RouteQuestion,
+  facts: Omit<ChoiceFacts, 'most'>,
+): RouteAnswer {
   const { session } = question
   const { generation } = snapshot
   const upstream = snapshot.upstreams.find(({ key }) => key === question.listener)
   if (upstream === undefined) return { session, generation, admitted: false, reason: 'not_routed' }
 
   const { trustDomain } = snapshot.identity.leaf.id
-  const expected = upstream.expect.filter(id => id.trustDomain === trustDomain)
-  const [first] = expected
-  if (first === undefined) {
-    const detail = `expect names no ID of our trust domain ${trustDomain}`
+  if (upstream.endpoints.length === 0) return { session, generation, admitted: false, reason: 'no_endpoints' }
+  // Who is of another trust domain is not expected, whatever the configuration says.
+  const reachable = upstream.endpoints.flatMap(({ address, expect, weight }) => {
+    const expected = expect.filter(id => id.trustDomain === trustDomain)
+    return expected.length === 0 ? [] : [{ name: formatAddress(address), address, expected, weight }]
+  })
+  if (reachable.length === 0) {
+    const detail = `no endpoint is of our trust domain ${trustDomain}`
     return { session, generation, admitted: false, reason: 'foreign_trust_domain', detail }
   }
-  const byName = new Map(upstream.endpoints.map(address => [formatAddress(address), address]))
-  const names = orderEndpoints([...byName.keys()], facts).slice(0, maxAttempts)
-  if (names.length === 0) return { session, generation, admitted: false, reason: 'no_endpoints' }
-
-  const serverName = consulServerName(first)
-  return {
-    session,
-    generation,
-    admitted: true,
-    connectTimeoutMs: upstream.connectTimeoutMs,
-    attempts: names.flatMap(endpoint => {
-      const address = byName.get(endpoint)
-      if (address === undefined) return []
-      return [
-        {
-          endpoint,
-          address,
-          expect: expected.map(id => id.uri),
-          timeLimitMs: upstream.connectTimeoutMs / attemptsWithinTimeout,
-          ...(serverName !== undefined && { serverName }),
-        },
-      ]
-    }),
-  }
+  const attempts = orderEndpoints(reachable, { ...facts, most: maxAttempts }).map(
+    ({ name, address, expected }) => {
+      const serverName = expected[0] === undefined ? undefined : consulServerName(expected[0])
+      return {
+        endpoint: name,
+        address,
+        expect: expected.map(id => id.uri),
+        timeLimitMs: upstream.connectTimeoutMs / attemptsWithinTimeout,
+        ...(serverName !== undefined && { serverName }),
+      }
+    },
+  )
+  return { session, generation, admitted: true, connectTimeoutMs: upstream.connectTimeoutMs, attempts }
 }

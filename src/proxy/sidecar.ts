@@ -26,6 +26,8 @@ export interface SidecarOptions {
   readonly log: Log
   /** Which sessions get a line; may change while the proxy runs. */
   readonly accessLog: () => AccessLog
+  /** What the source of the desired state does not know yet. */
+  readonly missing: () => readonly string[]
   readonly onSession: (record: SessionRecord) => void
 }
 
@@ -93,7 +95,8 @@ export class Sidecar {
   missing(): readonly string[] {
     if (this.#draining) return ['stopping']
     const snapshot = this.#snapshot
-    if (snapshot === undefined) return ['configuration']
+    const unknown = this.#options.missing()
+    if (snapshot === undefined) return unknown.length === 0 ? ['configuration'] : unknown
     const expired =
       Date.now() >= snapshot.identity.leaf.notAfterAt ? ['a certificate that has not expired'] : []
     const down = listenersOf(snapshot).flatMap(({ key, name, direction, bind }) => {
@@ -101,7 +104,7 @@ export class Sidecar {
       const why = report === undefined ? 'not bound yet' : report.error
       return why === undefined ? [] : [`${direction} listener of ${name} at ${formatAddress(bind)} (${why})`]
     })
-    return [...expired, ...down]
+    return [...unknown, ...expired, ...down]
   }
 
   get snapshot(): Snapshot | undefined {

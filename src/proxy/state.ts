@@ -1,5 +1,7 @@
 // What /state and /sessions show, without secrets, in the words of the file and the log.
 import { formatAddress } from '../address.ts'
+import type { Authorization } from '../authorization/authorization.ts'
+import { describeRule } from '../authorization/intentions.ts'
 import type { SessionView } from '../data-plane/interface.ts'
 import { formatPattern } from '../identity/spiffe-id.ts'
 import type { Sidecar } from './sidecar.ts'
@@ -41,14 +43,17 @@ export function describeState(sidecar: Sidecar): object {
       inbound: {
         listen: formatAddress(snapshot.inbound.bind),
         local_service_address: formatAddress(snapshot.inbound.localApp),
-        allow: snapshot.inbound.allow.map(formatPattern),
+        ...describeAuthorization(snapshot.inbound.authorization),
       },
     }),
     upstreams: snapshot.upstreams.map(upstream => ({
       destination_name: upstream.name,
       local_bind: formatAddress(upstream.bind),
-      endpoints: upstream.endpoints.map(formatAddress),
-      expect: upstream.expect.map(id => id.uri),
+      endpoints: upstream.endpoints.map(({ address, expect, weight }) => ({
+        address: formatAddress(address),
+        expect: expect.map(id => id.uri),
+        weight,
+      })),
     })),
   }
 }
@@ -67,4 +72,10 @@ export function describeSession(session: SessionView): object {
     bytes_to_upstream: session.bytesToUpstream,
     bytes_to_downstream: session.bytesToDownstream,
   }
+}
+
+function describeAuthorization(authorization: Authorization): object {
+  if (authorization.by === 'allow') return { allow: authorization.allow.map(formatPattern) }
+  const { rules, defaultAction } = authorization.intentions
+  return { intentions: rules.map(describeRule), default_intention: defaultAction }
 }

@@ -17,20 +17,21 @@ export function desiredState(config: Config, identity: Identity): DesiredState {
         key: 'public',
         bind: inbound.listen,
         localApp: inbound.localService,
-        allow: inbound.allow,
+        authorization: { by: 'allow' as const, allow: inbound.allow },
+        endDeniedSessions: true,
         handshakeTimeoutMs: inbound.handshakeTimeoutMs,
         localConnectTimeoutMs: inbound.localConnectTimeoutMs,
         halfCloseTimeoutMs: inbound.halfCloseTimeoutMs,
         idleTimeoutMs: inbound.idleTimeoutMs,
       },
     }),
-    upstreams: config.upstreams.map(upstream => {
+    upstreams: config.upstreams.map(({ endpoints, expect, ...upstream }) => {
       // A name may stand more than once, on ports of their own: then the port is part of the listener's key.
       const key =
         times(upstream.name) > 1
           ? `upstream:${upstream.name}@${formatAddress(upstream.bind)}`
           : `upstream:${upstream.name}`
-      return { key, ...upstream }
+      return { key, ...upstream, endpoints: endpoints.map(address => ({ address, expect, weight: 1 })) }
     }),
   })
 }
@@ -38,15 +39,11 @@ export function desiredState(config: Config, identity: Identity): DesiredState {
 /** What can never match: worth a warning, since it is a rule without effect. */
 export function uselessRules(state: DesiredState): readonly string[] {
   const own = state.identity.leaf.id.trustDomain
-  const foreign = (trustDomain: string) => trustDomain !== own
-  return [
-    ...(state.inbound?.allow ?? [])
-      .filter(({ trustDomain }) => foreign(trustDomain))
-      .map(pattern => `allow ${formatPattern(pattern)}`),
-    ...state.upstreams.flatMap(({ name, expect }) =>
-      expect
-        .filter(({ trustDomain }) => foreign(trustDomain))
-        .map(id => `upstream ${name}: expect ${id.uri}`),
-    ),
-  ]
+  const foreign = ({ trustDomain }: { readonly trustDomain: string }) => trustDomain !== own
+  const authorization = state.inbound?.authorization
+  const allow = authorization?.by === 'allow' ? authorization.allow : []
+  const expected = state.upstreams.flatMap(({ name, endpoints }) =>
+    endpoints.flatMap(({ expect }) => expect.filter(foreign).map(id => `upstream ${name}: expect ${id.uri}`)),
+  )
+  return [...allow.filter(foreign).map(pattern => `allow ${formatPattern(pattern)}`), ...new Set(expected)]
 }

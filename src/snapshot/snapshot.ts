@@ -1,8 +1,8 @@
 // The complete desired state of one sidecar at one time: immutable, numbered, all that policy reads.
 import type { Address } from '../address.ts'
-import type { AllowList } from '../authorization/allow-list.ts'
+import type { Authorization } from '../authorization/authorization.ts'
 import type { Identity } from '../identity/identity.ts'
-import type { SpiffeId } from '../identity/spiffe-id.ts'
+import type { Endpoint } from '../upstream/endpoint.ts'
 
 export interface Snapshot {
   /** Increases with every change. */
@@ -24,7 +24,9 @@ export interface Inbound extends SessionTimeouts {
   readonly key: string
   readonly bind: Address
   readonly localApp: Address
-  readonly allow: AllowList
+  readonly authorization: Authorization
+  /** Whether a change that denies a peer ends its live sessions. */
+  readonly endDeniedSessions: boolean
   readonly handshakeTimeoutMs: number
   readonly localConnectTimeoutMs: number
 }
@@ -33,8 +35,7 @@ export interface Upstream extends SessionTimeouts {
   readonly key: string
   readonly name: string
   readonly bind: Address
-  readonly endpoints: readonly Address[]
-  readonly expect: readonly SpiffeId[]
+  readonly endpoints: readonly Endpoint[]
   readonly connectTimeoutMs: number
 }
 

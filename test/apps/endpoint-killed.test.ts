@@ -163,17 +163,24 @@ async function start(t: TestContext, greeting: string | undefined): Promise<Worl
     async failures(load) {
       await web.eventually(async () => (await web.metric('sidesplice_sessions_open')) === 0, 'all to end')
       await settled(() => web.command.stdout.length, 'the access log')
-      const records = new Map(accessRecords(web).map(record => [record.downstream, record]))
+      const records = accessRecords(web)
       return load.done
         .filter(({ failure }) => failure !== undefined)
         .map(exchange => {
-          const record = records.get(exchange.downstream)
+          const record = records.find(record => isOf(exchange, record))
           return record === undefined ? exchange : { ...exchange, record }
         })
     },
     emptySessions: () =>
       web.metric('sidesplice_sessions_ended_total', { reason: 'closed_before_first_byte' }),
   }
+}
+
+/** Ports are used again and again, not by two at a time. */
+function isOf({ downstream, startedAt, endedAt }: Exchange, record: AccessRecord): boolean {
+  if (record.downstream !== downstream) return false
+  const recordEndedAt = Date.parse(record.time)
+  return recordEndedAt >= startedAt && recordEndedAt - record.duration_ms <= endedAt
 }
 
 /** A sidecar and its app; what is started again lives as long as the test that started them first. */

@@ -155,8 +155,7 @@ describe('/state', { concurrency: 2 }, () => {
       {
         destination_name: 'db',
         local_bind: `127.0.0.1:${upstream.local_bind_port}`,
-        endpoints: upstream.endpoints,
-        expect: upstream.expect,
+        endpoints: upstream.endpoints.map(address => ({ address, expect: upstream.expect, weight: 1 })),
       },
     ])
     const listeners = state.listeners as { direction: string; service: string; address: string }[]

@@ -82,7 +82,11 @@ describe('usage', { concurrency: 3 }, () => {
       /^error: unknown option '--confg'\n\(Did you mean --config\?\)\n/,
     ],
     ['an unknown command', ['prox'], /^error: unknown command 'prox'\n\(Did you mean proxy\?\)\n/],
-    ['a missing --config', ['proxy'], /^error: required option '--config <file>' not specified\n/],
+    [
+      'nothing to be configured by',
+      ['proxy'],
+      /^error: one of --config <file>, --sidecar-for <id> and --proxy-id <id> is needed\n/,
+    ],
     [
       'a flag without its value',
       ['proxy', '--config'],

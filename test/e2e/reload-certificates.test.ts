@@ -38,7 +38,10 @@ test('a certificate whose key comes late is refused, and taken up with its key',
   const pair = await startPair(t)
   const next = await issueLeaf('db', mesh.root)
   await pair.db.folder.write('leaf.pem', next.chainPem)
-  assert.match(await pair.db.command.line('refused, the former one stays'), /identity\.cert_file: got key_mismatch /)
+  assert.match(
+    await pair.db.command.line('refused, the former one stays'),
+    /identity\.cert_file: got key_mismatch /,
+  )
   assert.deepEqual(await presentedBy(pair.dbPublic, presentsTo), [serialOf(mesh.db)])
   await pair.db.folder.write('leaf.key', next.keyPem)
   await pair.db.command.line('certificate taken up', 2)

@@ -3,8 +3,10 @@ import net from 'node:net'
 import type { Address } from '../../src/address.ts'
 
 export interface Exchange {
-  /** Our own address, as the access log calls it; no other exchange has had it. */
+  /** Our own address, as the access log calls it. */
   readonly downstream: string
+  readonly startedAt: number
+  readonly endedAt: number
   /** Which app gave the whole answer. */
   readonly from?: string
   /** What was wrong where there was no whole answer. */
@@ -53,7 +55,8 @@ export class ExchangeLoad {
 
   #exchange(question: string): Promise<Exchange> {
     const greeting = this.#greeting
-    const socket = net.connect({ ...this.#address, localAddress: nextAddress(), noDelay: true })
+    const startedAt = Date.now()
+    const socket = net.connect({ ...this.#address, noDelay: true })
     let downstream = 'not connected'
     let received = ''
     let from: string | undefined
@@ -79,18 +82,11 @@ export class ExchangeLoad {
     })
     return new Promise(resolve => {
       socket.once('close', () => {
+        const times = { downstream, startedAt, endedAt: Date.now() }
         // Behind the whole answer nothing can fail any more.
-        if (from !== undefined) return resolve({ downstream, from })
-        resolve({ downstream, failure: `${failure} after ${received.length} bytes` })
+        if (from !== undefined) return resolve({ ...times, from })
+        resolve({ ...times, failure: `${failure} after ${received.length} bytes` })
       })
     })
   }
-}
-
-let addresses = 0
-
-/** All of 127.0.0.0/8 is loopback: an address for each exchange, as ports come again. */
-function nextAddress(): string {
-  addresses++
-  return `127.${1 + (addresses >> 16)}.${(addresses >> 8) & 255}.${addresses & 255}`
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { orderEndpoints, passedOverUntil } from '../../src/upstream/choice.ts'
+import { type ChoiceFacts, orderEndpoints, passedOverUntil } from '../../src/upstream/choice.ts'
 import type { EndpointCounters } from '../../src/upstream/endpoint-counters.ts'
 
 const fresh: EndpointCounters = {
@@ -14,6 +14,11 @@ const fresh: EndpointCounters = {
 }
 const counters = (of: Record<string, Partial<EndpointCounters>>) =>
   new Map(Object.entries(of).map(([name, some]) => [name, { ...fresh, ...some }]))
+/** The names in their order, for endpoints that weigh the same. */
+function order(names: readonly string[], facts: Omit<ChoiceFacts, 'most'>): readonly string[] {
+  const candidates = names.map(name => ({ name, weight: 1 }))
+  return orderEndpoints(candidates, { ...facts, most: 16 }).map(({ name }) => name)
+}
 /** Repeatable, spread over 0 to 1. */
 function seeded(seed: number) {
   let state = seed
@@ -26,12 +31,12 @@ function seeded(seed: number) {
 test('of two endpoints the one with fewer open sessions comes first, always', () => {
   const random = seeded(1)
   for (let round = 0; round < 100; round++) {
-    const order = orderEndpoints(['a', 'b'], {
+    const found = order(['a', 'b'], {
       counters: counters({ a: { open: 3 }, b: { open: 2 } }),
       now: 0,
       random,
     })
-    assert.deepEqual(order, ['b', 'a'])
+    assert.deepEqual(found, ['b', 'a'])
   }
 })
 
@@ -40,7 +45,7 @@ test('of many endpoints with as many sessions each is first about as often', () 
   const first = new Map<string, number>()
   const names = ['a', 'b', 'c', 'd']
   for (let round = 0; round < 4_000; round++) {
-    const [name = ''] = orderEndpoints(names, { counters: new Map(), now: 0, random })
+    const [name = ''] = order(names, { counters: new Map(), now: 0, random })
     first.set(name, (first.get(name) ?? 0) + 1)
   }
   for (const name of names) assert.ok((first.get(name) ?? 0) > 800, `${name}: ${first.get(name)}`)
@@ -48,13 +53,13 @@ test('of many endpoints with as many sessions each is first about as often', () 
 
 test('every endpoint is in the order, once', () => {
   const names = ['a', 'b', 'c', 'd', 'e']
-  const order = orderEndpoints(names, {
+  const found = order(names, {
     counters: counters({ c: { consecutiveFailures: 9, lastFailureAt: 0 } }),
     now: 1,
     random: seeded(3),
   })
-  assert.deepEqual(order.toSorted(), names)
-  assert.equal(order.at(-1), 'c')
+  assert.deepEqual(found.toSorted(), names)
+  assert.equal(found.at(-1), 'c')
 })
 
 test('one failure does not pass an endpoint over, the second in a row does', () => {
@@ -92,8 +97,28 @@ test('where all are passed over all are tried, the one whose time is over soones
     a: { consecutiveFailures: 5, failingSince: 100, lastFailureAt: 2_100 },
     b: { consecutiveFailures: 2, failingSince: 2_000, lastFailureAt: 2_100 },
   })
-  assert.deepEqual(orderEndpoints(['a', 'b'], { counters: failing, now: 2_200, random: Math.random }), [
-    'b',
-    'a',
-  ])
+  assert.deepEqual(order(['a', 'b'], { counters: failing, now: 2_200, random: Math.random }), ['b', 'a'])
+})
+
+test('an endpoint of three times the weight carries three times the sessions', () => {
+  const random = seeded(11)
+  const open = new Map<string, EndpointCounters>()
+  const candidates = [
+    { name: 'heavy', weight: 3 },
+    { name: 'light', weight: 1 },
+  ]
+  for (let session = 0; session < 400; session++) {
+    const [first] = orderEndpoints(candidates, { counters: open, now: 0, random, most: 1 })
+    if (first !== undefined) open.set(first.name, { ...fresh, open: (open.get(first.name)?.open ?? 0) + 1 })
+  }
+  const heavy = open.get('heavy')?.open ?? 0
+  assert.ok(heavy >= 295 && heavy <= 305, `${heavy} of 400`)
+})
+
+test('an order is no longer than it may be', () => {
+  const candidates = Array.from({ length: 50 }, (_, at) => ({ name: `e${at}`, weight: 1 }))
+  assert.equal(
+    orderEndpoints(candidates, { counters: new Map(), now: 0, random: seeded(5), most: 16 }).length,
+    16,
+  )
 })

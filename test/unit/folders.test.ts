@@ -12,6 +12,7 @@ const order = [
   'config',
   'authorization',
   'upstream',
+  'consul',
   'snapshot',
   'policy',
   'data-plane',

@@ -30,7 +30,8 @@ function snapshot({
       key: 'public',
       bind: { host: '127.0.0.1', port: 1 },
       localApp: { host: '127.0.0.1', port: 2 },
-      allow: allow.map(parseSpiffePattern),
+      authorization: { by: 'allow', allow: allow.map(parseSpiffePattern) },
+      endDeniedSessions: true,
       handshakeTimeoutMs: 1,
       localConnectTimeoutMs: 77,
       ...timeouts,
@@ -40,8 +41,11 @@ function snapshot({
         key: 'upstream:api',
         name: 'api',
         bind: { host: '127.0.0.1', port: 3 },
-        endpoints: endpoints.map(host => ({ host, port: 9 })),
-        expect: expect.map(parseSpiffeId),
+        endpoints: endpoints.map(host => ({
+          address: { host, port: 9 },
+          expect: expect.map(parseSpiffeId),
+          weight: 1,
+        })),
         connectTimeoutMs: 900,
         ...timeouts,
       },
@@ -163,4 +167,15 @@ test('a change of our trust domain ends no session that is still allowed', () =>
   const sessions = [{ id: 1, listener: 'public', peer: former }]
   assert.deepEqual(deniedSessions(snapshot({ allow: [former] }), sessions), [])
   assert.deepEqual(deniedSessions(snapshot({ allow: [spiffeId('web')] }), sessions), [1])
+})
+
+test('where denied sessions are not to be ended none is', () => {
+  const { inbound, ...rest } = snapshot({ allow: [] })
+  const sessions = [{ id: 1, listener: 'public', peer: spiffeId('web') }]
+  assert.ok(inbound !== undefined)
+  assert.deepEqual(deniedSessions({ ...rest, inbound }, sessions), [1])
+  assert.deepEqual(
+    deniedSessions({ ...rest, inbound: { ...inbound, endDeniedSessions: false } }, sessions),
+    [],
+  )
 })

@@ -1,0 +1,24 @@
+// Where a sidecar's desired state comes from: a file, or a Consul agent.
+import type { ProcessSettings } from '../config/config.ts'
+import type { SessionRecord } from '../data-plane/interface.ts'
+import type { DesiredState } from '../snapshot/snapshot.ts'
+
+export interface StateSource {
+  /** As they are now. */
+  settings(): ProcessSettings
+  /**
+   * Gives every state from now on, the first one at once where it is known.
+   * @param onReload a change was taken up, or refused
+   */
+  start(
+    onState: (state: DesiredState) => Promise<void>,
+    onReload: (succeeded: boolean) => void,
+  ): Promise<void>
+  /** A session has ended: one that could not reach its endpoint may mean that there are others. */
+  noteSession(record: SessionRecord): void
+  /** What of the state is not known yet. */
+  missing(): readonly string[]
+  /** The sidecar is about to stop: whoever sends it new connections should know. */
+  stopping(): Promise<void>
+  close(): Promise<void>
+}

@@ -1,0 +1,104 @@
+// Following a value of the agent by blocking queries: the cursor, its rules, and what happens when the agent does not answer.
+import { SidespliceError } from '../errors.ts'
+import { BackOff, pause } from './back-off.ts'
+import { type Answer, type ConsulClient, type Lane, refusalOf } from './client.ts'
+
+export interface BlockingQueryOptions<T> {
+  readonly client: ConsulClient
+  readonly lane: Lane
+  readonly path: string
+  readonly query?: Readonly<Record<string, string>>
+  /** Index (X-Consul-Index) or hash (X-Consul-ContentHash) blocking. */
+  readonly cursor: 'index' | 'hash'
+  /**
+   * Outside text becomes a value here.
+   * @throws what makes the answer a failed one: it is logged and asked for again
+   */
+  readonly parse: (answer: Answer) => T
+  readonly onValue: (value: T, answer: Answer) => void
+  readonly onFailure: (error: SidespliceError) => void
+  /** A good answer came, with a new value or without. */
+  readonly onContact: () => void
+  readonly signal: AbortSignal
+  readonly random?: () => number
+}
+
+// Long enough to be cheap, short enough that a dead connection is noticed soon.
+const waitMs = 60_000
+// The agent adds up to a sixteenth of the wait; what is beyond that and a margin is no answer any more.
+const answerMs = waitMs * (17 / 16) + 10_000
+const firstAnswerMs = 10_000
+// A token bucket against answers that come at once, again and again (a leaf that changes every second: consul#10071).
+const bucketSize = 2
+const refillMs = 1_000
+
+/** Runs until the signal comes. The cursor is forgotten after a failure and when it goes backwards (a new agent, or cluster). */
+export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promise<void> {
+  const { signal } = options
+  const backOff = new BackOff(options.random)
+  const bucket = { tokens: bucketSize, at: performance.now() }
+  let cursor: string | undefined
+  while (!signal.aborted) {
+    const earlyMs = takeToken(bucket)
+    if (earlyMs > 0) await pause(earlyMs, signal)
+    if (signal.aborted) return
+    try {
+      const answer = await ask(options, cursor)
+      const value = options.parse(answer)
+      const next = cursorOf(options.cursor, answer, cursor)
+      backOff.reset()
+      options.onContact()
+      options.onValue(value, answer)
+      cursor = next
+      // Without a cursor the endpoint does not block: it is asked again at the pace of a poll.
+      if (cursor === undefined) await pause(pollMs, signal)
+    } catch (error) {
+      if (signal.aborted) return
+      cursor = undefined
+      options.onFailure(toConsulError(error))
+      await pause(backOff.next(), signal)
+    }
+  }
+}
+
+const pollMs = 10_000
+
+async function ask<T>(options: BlockingQueryOptions<T>, cursor: string | undefined): Promise<Answer> {
+  const { client, lane, path, query, signal } = options
+  const blocking = cursor === undefined ? {} : { [options.cursor]: cursor, wait: `${waitMs}ms` }
+  const timeoutMs = cursor === undefined ? firstAnswerMs : answerMs
+  const answer = await client.send({ lane, path, query: { ...query, ...blocking }, timeoutMs, signal })
+  if (answer.status !== 200) throw refused(path, answer)
+  return answer
+}
+
+/** Consul: blocking queries. An index that is 0 or goes backwards starts anew; the very first must not be sent back as 0. */
+function cursorOf(kind: 'index' | 'hash', answer: Answer, former: string | undefined): string | undefined {
+  if (kind === 'hash') return answer.contentHash
+  if (answer.index === 0) return undefined
+  if (former !== undefined && answer.index < Number(former)) return undefined
+  return String(answer.index)
+}
+
+function takeToken(bucket: { tokens: number; at: number }): number {
+  const now = performance.now()
+  bucket.tokens = Math.min(bucketSize, bucket.tokens + (now - bucket.at) / refillMs)
+  bucket.at = now
+  bucket.tokens -= 1
+  return bucket.tokens >= 0 ? 0 : -bucket.tokens * refillMs
+}
+
+export function refused(path: string, answer: Answer): SidespliceError {
+  const code =
+    answer.status === 403 ? 'agent_denied' : answer.status === 404 ? 'agent_not_found' : 'agent_refused'
+  return new SidespliceError(`${path}: ${refusalOf(answer)}`, { source: 'consul', code })
+}
+
+function toConsulError(error: unknown): SidespliceError {
+  if (error instanceof SidespliceError) return error
+  return new SidespliceError(error instanceof Error ? error.message : String(error), {
+    source: 'consul',
+    code: 'agent_answer',
+    cause: error,
+  })
+}

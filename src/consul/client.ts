@@ -1,0 +1,177 @@
+// Consul's HTTP API as requests and answers: connections, token, headers, errors. Knows no endpoint.
+import { Pool } from 'undici'
+import { errorCode, SidespliceError } from '../errors.ts'
+import type { AgentAddress } from './agent-address.ts'
+
+/**
+ * Connections are counted by the agent, 200 for all that share an address (limits.http_max_conns_per_client), so each kind of
+ * call has its own few: watches that block, short calls that must not wait behind them, and one for each upstream's watch.
+ */
+export const lanes = { watch: 4, short: 2, upstream: null } as const
+export type Lane = keyof typeof lanes
+
+export interface AgentTls {
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+  readonly serverName?: string
+  readonly verify: boolean
+}
+
+export interface ClientOptions {
+  readonly address: AgentAddress
+  /** Asked for at each request, so that a rotated token is used at once. */
+  readonly token: () => string | undefined
+  readonly basicAuth?: string
+  readonly tls?: AgentTls
+  readonly datacenter?: string
+  readonly stale?: boolean
+  readonly namespace?: string
+  readonly partition?: string
+}
+
+export interface Request {
+  readonly lane: Lane
+  readonly path: string
+  readonly query?: Readonly<Record<string, string>>
+  readonly method?: 'GET' | 'PUT' | 'POST'
+  readonly body?: object
+  /** How long the agent may take to begin its answer. */
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal
+}
+
+export interface Answer {
+  readonly status: number
+  /** Parsed JSON; text where it is none. */
+  readonly body: unknown
+  /** X-Consul-Index; 0 where absent. */
+  readonly index: number
+  readonly contentHash: string | undefined
+  readonly defaultPolicy: string | undefined
+  readonly filteredByAcls: boolean
+}
+
+// An answer is a list of instances at the most; more than this is no agent.
+const maxAnswerBytes = 32 * 1024 * 1024
+const bodyTimeoutMs = 30_000
+
+export class ConsulClient {
+  readonly #options: ClientOptions
+  readonly #pools: Readonly<Record<Lane, Pool>>
+
+  constructor(options: ClientOptions) {
+    this.#options = options
+    const pool = (connections: number | null) => {
+      const { address, tls } = options
+      return new Pool(address.origin, {
+        connections,
+        pipelining: 1,
+        connect: {
+          timeout: 5_000,
+          ...(address.socketPath !== undefined && { socketPath: address.socketPath }),
+          ...(tls !== undefined && {
+            ca: tls.ca,
+            cert: tls.cert,
+            key: tls.key,
+            servername: tls.serverName,
+            rejectUnauthorized: tls.verify,
+          }),
+        },
+      } as Pool.Options)
+    }
+    this.#pools = { watch: pool(lanes.watch), short: pool(lanes.short), upstream: pool(lanes.upstream) }
+  }
+
+  /**
+   * One request. Every answer of the agent is returned, whatever its status.
+   * @throws SidespliceError `agent_unreachable` where there is no answer, `agent_answer` where it can't be one of an agent
+   */
+  async send({ lane, path, query = {}, method = 'GET', body, timeoutMs, signal }: Request): Promise<Answer> {
+    const { address, datacenter, stale, namespace, partition } = this.#options
+    const parameters = new URLSearchParams({
+      ...(datacenter !== undefined && { dc: datacenter }),
+      ...(namespace !== undefined && { ns: namespace }),
+      ...(partition !== undefined && { partition }),
+      ...query,
+    })
+    if (stale === true && method === 'GET') parameters.set('stale', '')
+    const search = parameters.toString()
+    try {
+      const response = await this.#pools[lane].request({
+        path: `${address.prefix}${path}${search === '' ? '' : `?${search}`}`,
+        method,
+        headers: this.#headers(body !== undefined),
+        headersTimeout: timeoutMs,
+        bodyTimeout: bodyTimeoutMs,
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: signal ?? null,
+      })
+      const text = await readText(response.body)
+      const header = (name: string) => {
+        const value = response.headers[name]
+        return Array.isArray(value) ? value[0] : value
+      }
+      return {
+        status: response.statusCode,
+        body: parseBody(text),
+        index: Number(header('x-consul-index') ?? 0) || 0,
+        contentHash: header('x-consul-contenthash'),
+        defaultPolicy: header('x-consul-default-acl-policy'),
+        filteredByAcls: header('x-consul-results-filtered-by-acls') === 'true',
+      }
+    } catch (cause) {
+      if (cause instanceof SidespliceError) throw cause
+      throw new SidespliceError(`${method} ${path}: the agent does not answer (${errorCode(cause)})`, {
+        source: 'consul',
+        code: 'agent_unreachable',
+        cause,
+      })
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Object.values(this.#pools).map(pool => pool.destroy()))
+  }
+
+  #headers(hasBody: boolean): Record<string, string> {
+    const token = this.#options.token()
+    const { basicAuth } = this.#options
+    return {
+      accept: 'application/json',
+      ...(token !== undefined && { 'x-consul-token': token }),
+      ...(basicAuth !== undefined && { authorization: `Basic ${Buffer.from(basicAuth).toString('base64')}` }),
+      ...(hasBody && { 'content-type': 'application/json' }),
+    }
+  }
+}
+
+async function readText(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > maxAnswerBytes) {
+      throw new SidespliceError(`got an answer over ${maxAnswerBytes} bytes`, {
+        source: 'consul',
+        code: 'agent_answer',
+      })
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+function parseBody(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** What an answer that is none of 200 says, for a log line: its text, cut short. */
+export function refusalOf({ status, body }: Answer): string {
+  const text = typeof body === 'string' ? body.trim().split('\n')[0] : JSON.stringify(body)
+  return `${status} ${(text ?? '').slice(0, 200)}`.trim()
+}

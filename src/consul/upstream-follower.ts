@@ -1,0 +1,100 @@
+// The endpoints of one upstream, followed at the agent: healthy instances, or the answer of a prepared query.
+import type { SidespliceError } from '../errors.ts'
+import { BackOff, pause } from './back-off.ts'
+import { followBlocking, refused } from './blocking-query.ts'
+import type { Answer, ConsulClient } from './client.ts'
+import { type Instance, parseInstances, parseQueryResult } from './wire.ts'
+
+export interface UpstreamFollowerOptions {
+  readonly client: ConsulClient
+  readonly name: string
+  readonly type: 'service' | 'prepared_query'
+  readonly namespace: string
+  readonly datacenter: string
+  readonly onInstances: (instances: readonly Instance[]) => void
+  /** An empty answer that can only come from a token without rights was not applied. */
+  readonly onHidden: () => void
+  readonly onFailure: (error: SidespliceError, what: string) => void
+  readonly onContact: (what: string) => void
+  readonly signal: AbortSignal
+}
+
+const pollMs = 10_000
+const shortAnswerMs = 10_000
+
+export class UpstreamFollower {
+  readonly #options: UpstreamFollowerOptions
+  #lastIndex = 0
+  #known = false
+  #wake: () => void = () => {}
+
+  constructor(options: UpstreamFollowerOptions) {
+    this.#options = options
+  }
+
+  run(): Promise<void> {
+    return this.#options.type === 'service' ? this.#followService() : this.#pollQuery()
+  }
+
+  /** After a failed dial the query is run at once. */
+  wake(): void {
+    this.#wake()
+  }
+
+  #followService(): Promise<void> {
+    const { client, name, datacenter, namespace, signal, onInstances, onFailure, onContact, onHidden } =
+      this.#options
+    return followBlocking({
+      client,
+      lane: 'upstream',
+      path: `/v1/health/connect/${encodeURIComponent(name)}`,
+      query: {
+        passing: 'true',
+        ...(datacenter !== '' && { dc: datacenter }),
+        ...(namespace !== 'default' && { ns: namespace }),
+      },
+      cursor: 'index',
+      parse: parseInstances,
+      onValue: (instances, answer) => {
+        const hidden = instances.length === 0 && this.#known && this.#wasHidden(answer)
+        this.#lastIndex = answer.index
+        if (hidden) return onHidden()
+        this.#known ||= instances.length > 0
+        onInstances(instances)
+      },
+      onFailure: error => onFailure(error, `upstream ${name}`),
+      onContact: () => onContact(`upstream ${name}`),
+      signal,
+    })
+  }
+
+  /** Rows are left out by ACLs without a refusal: the index falls to 1, or from 1.11 on a header says so. */
+  #wasHidden(answer: Answer): boolean {
+    return answer.filteredByAcls || (answer.index <= 1 && this.#lastIndex > 1)
+  }
+
+  async #pollQuery(): Promise<void> {
+    const { client, name, datacenter, signal, onInstances, onFailure, onContact } = this.#options
+    const backOff = new BackOff()
+    while (!signal.aborted) {
+      const woken = new Promise<void>(resolve => {
+        this.#wake = resolve
+      })
+      try {
+        const path = `/v1/query/${encodeURIComponent(name)}/execute`
+        const query = { connect: 'true', ...(datacenter !== '' && { dc: datacenter }) }
+        const answer = await client.send({ lane: 'short', path, query, timeoutMs: shortAnswerMs, signal })
+        if (answer.status !== 200) throw refused(path, answer)
+        const instances = parseQueryResult(answer)
+        backOff.reset()
+        onContact(`upstream ${name}`)
+        onInstances(instances)
+        await Promise.race([woken, pause(pollMs, signal)])
+      } catch (error) {
+        if (signal.aborted) return
+        onFailure(error as SidespliceError, `upstream ${name}`)
+        await pause(backOff.next(), signal)
+      }
+    }
+  }
+}

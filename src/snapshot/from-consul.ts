@@ -1,0 +1,116 @@
+// From what a Consul agent says to the desired state. Pure: the same answers give the same state.
+import { type Address, formatAddress } from '../address.ts'
+import type { Intentions } from '../authorization/intentions.ts'
+import { publicBind, type RegistrationReader } from '../config/registration.ts'
+import type { Instance, ProxyService, ProxyUpstream } from '../consul/wire.ts'
+import { spiffeIdOf } from '../identity/consul-service.ts'
+import type { Identity } from '../identity/identity.ts'
+import type { Endpoint } from '../upstream/endpoint.ts'
+import type { DesiredState, Inbound, Upstream } from './snapshot.ts'
+
+export interface MeshFacts {
+  readonly proxy: ProxyService
+  readonly identity: Identity
+  /** Absent until they are known: then nobody is admitted. */
+  readonly intentions: Intentions | undefined
+  readonly instances: (upstream: ProxyUpstream) => readonly Instance[]
+}
+
+const nobody: Intentions = { rules: [], defaultAction: 'deny' }
+
+export function meshState(facts: MeshFacts, reader: RegistrationReader): DesiredState {
+  const { proxy, identity } = facts
+  const inbound = inboundOf(facts, reader)
+  return Object.freeze({
+    service: proxy.destinationName,
+    identity,
+    ...(inbound !== undefined && { inbound }),
+    upstreams: startable(proxy, reader).map(upstream => upstreamOf(upstream, facts, reader)),
+  })
+}
+
+function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader): Inbound | undefined {
+  const settings = reader.read('proxy.config', proxy.config)
+  const bind = publicBind(settings, proxy)
+  if (bind === undefined || proxy.localPort === 0) return undefined
+  return {
+    key: 'public',
+    bind,
+    localApp: { host: proxy.localAddress || '127.0.0.1', port: proxy.localPort },
+    authorization: { by: 'intentions', intentions: intentions ?? nobody },
+    endDeniedSessions: settings.endDeniedSessions,
+    handshakeTimeoutMs: settings.handshakeTimeoutMs,
+    localConnectTimeoutMs: settings.localConnectTimeoutMs,
+    halfCloseTimeoutMs: settings.halfCloseTimeoutMs,
+    idleTimeoutMs: settings.idleTimeoutMs,
+  }
+}
+
+/** What this version can't start is named, once, and left out; the rest goes on. */
+export function startable(proxy: ProxyService, reader: RegistrationReader): readonly ProxyUpstream[] {
+  const taken = new Set<string>()
+  return proxy.upstreams.filter(upstream => {
+    const because = unsupported(upstream)
+    const place = formatAddress(bindOf(upstream))
+    if (because !== undefined) reader.warnOnce(`upstream ${upstream.name} is not started: ${because}`)
+    else if (taken.has(place))
+      reader.warnOnce(`upstream ${upstream.name} is not started: ${place} is another's`)
+    else {
+      taken.add(place)
+      return true
+    }
+    return false
+  })
+}
+
+function unsupported({
+  type,
+  socketPath,
+  peer,
+  bindPort,
+  meshGatewayMode,
+}: ProxyUpstream): string | undefined {
+  if (socketPath !== '') return 'LocalBindSocketPath is not supported'
+  if (peer !== '') return 'DestinationPeer is not supported'
+  if (meshGatewayMode === 'local' || meshGatewayMode === 'remote')
+    return `MeshGateway.Mode ${meshGatewayMode} is not supported`
+  if (type !== 'service' && type !== 'prepared_query') return `DestinationType ${type} is not known`
+  return bindPort === 0 ? 'it has no LocalBindPort' : undefined
+}
+
+/** What its endpoints are found by: the same for an upstream that moves to another port. */
+export function discoveryKey({ type, name, namespace, partition, datacenter }: ProxyUpstream): string {
+  return ['upstream', type, partition, namespace, name, datacenter].join(':')
+}
+
+/** Its listener's key. */
+function upstreamKey(upstream: ProxyUpstream): string {
+  return `${discoveryKey(upstream)}@${formatAddress(bindOf(upstream))}`
+}
+
+/** The discovery key of a listener's key. */
+export function discoveryKeyOf(listener: string): string {
+  return listener.slice(0, listener.lastIndexOf('@'))
+}
+
+function upstreamOf(upstream: ProxyUpstream, facts: MeshFacts, reader: RegistrationReader): Upstream {
+  const settings = reader.read(`upstream ${upstream.name}`, facts.proxy.config, upstream.config)
+  return {
+    key: upstreamKey(upstream),
+    name: upstream.name,
+    bind: bindOf(upstream),
+    endpoints: facts.instances(upstream).map(instance => endpointOf(instance, facts.identity)),
+    connectTimeoutMs: settings.connectTimeoutMs,
+    halfCloseTimeoutMs: settings.halfCloseTimeoutMs,
+    idleTimeoutMs: settings.idleTimeoutMs,
+  }
+}
+
+function endpointOf(instance: Instance, { leaf }: Identity): Endpoint {
+  const { host, port, weight, ...service } = instance
+  return { address: { host, port }, expect: [spiffeIdOf(leaf.id.trustDomain, service)], weight }
+}
+
+function bindOf({ bindAddress, bindPort }: ProxyUpstream): Address {
+  return { host: bindAddress, port: bindPort }
+}

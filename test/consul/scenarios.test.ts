@@ -1,0 +1,150 @@
+// More of what a mesh does while its sidecars run: half-close, timeouts, registrations that change, a CA that is exchanged.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { issueCertificate } from '../../src/identity/issue.ts'
+import { freePort } from '../support/command.ts'
+import { startConsul } from '../support/consul-agent.ts'
+import { connect } from '../support/ends.ts'
+import { startMeshPair, startMeshSidecar } from '../support/mesh.ts'
+import { eventually } from '../support/running-sidecar.ts'
+import { until } from '../support/until.ts'
+
+test('an app that answers only after the end of the request is heard', async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent, {
+    serve: end => {
+      end.socket.on('end', () => end.socket.end(`you said ${end.text}`))
+    },
+  })
+  const client = pair.connect()
+  client.send('hello')
+  client.socket.end()
+  await client.ends()
+  assert.equal(client.text, 'you said hello')
+})
+
+test("a registration's handshake timeout is kept, and the app is not touched", async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent, { dbProxy: { Config: { handshake_timeout_ms: 300 } } })
+  const silent = connect(t, pair.dbPublic)
+  await silent.isOver()
+  assert.match(await pair.db.command.line('session ended'), /reason=handshake_timeout/)
+  assert.equal(pair.app.connections.length, 0)
+})
+
+test('an upstream that is registered is served, one that is removed is not, and its sessions live on', async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent)
+  const live = pair.connect()
+  await live.echoes('before')
+  const moved = await freePort()
+  await agent.register(pair.webService({ Upstreams: [{ DestinationName: 'db', LocalBindPort: moved.port }] }))
+  await pair.web.command.line(`address=127.0.0.1:${moved.port}`)
+  await connect(t, moved).echoes('hello')
+  await connect(t, pair.upstream).fails()
+  await live.echoes(' after')
+})
+
+test('a sidecar whose registration goes serves on, and follows it again when it is back', async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent)
+  await agent.call('PUT', '/v1/agent/service/deregister/web1')
+  await pair.web.command.line('the agent refused')
+  await pair.connect().echoes('still there')
+  const moved = await freePort()
+  await agent.register(pair.webService({ Upstreams: [{ DestinationName: 'db', LocalBindPort: moved.port }] }))
+  await pair.web.command.line(`address=127.0.0.1:${moved.port}`)
+})
+
+test('an exchange of the CA costs no connection', async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent)
+  const { TrustDomain } = await agent.call<{ TrustDomain: string }>('GET', '/v1/agent/connect/ca/roots')
+  const ca = await issueCertificate({ commonName: 'next CA', ca: true, uris: [`spiffe://${TrustDomain}`] })
+  const rotated = agent.call('PUT', '/v1/connect/ca/configuration', {
+    Provider: 'consul',
+    Config: { PrivateKey: ca.sec1Pem, RootCert: ca.certPem },
+  })
+  let exchanged = 0
+  const both = async () =>
+    pair.web.command.linesWith('certificate taken up').length +
+    pair.db.command.linesWith('certificate taken up').length
+  await rotated
+  for (
+    const deadlineAt = performance.now() + 60_000;
+    ((await both()) < 4 || exchanged < 20) && performance.now() < deadlineAt;
+    exchanged++
+  ) {
+    const client = pair.connect()
+    await client.echoes('hello')
+    client.socket.end()
+    await client.ends()
+  }
+  assert.ok((await both()) >= 4, 'roots or leaf were exchanged at both')
+  await pair.connect().echoes('and after')
+  t.diagnostic(`${exchanged} connections meanwhile`)
+})
+
+test('a sidecar that starts before its registration waits for it, and says so', async t => {
+  const agent = await startConsul(t)
+  const sidecar = await startMeshSidecar(t, agent, ['-sidecar-for=LATE1', '-log-level', 'INFO'])
+  await sidecar.command.line('waiting for the registration')
+  assert.equal((await sidecar.get('/ready')).status, 503)
+  const port = (await freePort()).port
+  await agent.register({
+    ID: 'late1',
+    Name: 'late',
+    Port: 1,
+    Connect: { SidecarService: { Port: port, Checks: [] } },
+  })
+  await sidecar.command.line('registration found')
+  await sidecar.ready()
+})
+
+test('--wait 0 does not wait: exit 2, and the reason says that a token may hide it', async t => {
+  const agent = await startConsul(t)
+  const sidecar = await startMeshSidecar(t, agent, ['--sidecar-for', 'nobody', '--wait', '0'])
+  const { code } = await sidecar.command.end()
+  assert.equal(code, 2)
+  assert.match(
+    sidecar.command.stderr,
+    /no proxy is registered for nobody: this token can see 0 services, and may not see it/,
+  )
+})
+
+test('with tokens and default deny a service identity is enough, and a wrong one gets nothing', async t => {
+  const acl = { enabled: true, default_policy: 'deny', tokens: { master: 'root-token', agent: 'root-token' } }
+  const agent = await startConsul(t, { config: { acl }, token: 'root-token' })
+  const token = async (service: string) => {
+    const made = await eventually(
+      () =>
+        agent
+          .call<{ SecretID: string }>('PUT', '/v1/acl/token', {
+            ServiceIdentities: [{ ServiceName: service }],
+          })
+          .catch(() => undefined),
+      'a token',
+    )
+    return made.SecretID
+  }
+  const [webToken, dbToken] = [await token('web'), await token('db')]
+  await agent.intention('web', 'db', 'allow')
+  const pair = await startMeshPair(t, agent, { webArgs: ['--token', webToken], dbArgs: ['--token', dbToken] })
+  await pair.connect().echoes('hello')
+  const stranger = await startMeshSidecar(t, agent, [
+    '--sidecar-for',
+    'web1',
+    '--wait',
+    '0',
+    '--token',
+    dbToken,
+  ])
+  await until(
+    () => stranger.command.ended !== undefined || stranger.command.stdout.includes('agent refused'),
+    'a refusal',
+  )
+  for (const { command } of [pair.web, pair.db, stranger]) {
+    for (const secret of [webToken, dbToken])
+      assert.ok(!command.stdout.includes(secret) && !command.stderr.includes(secret))
+  }
+})
