@@ -79,9 +79,14 @@ export class RegistrationReader {
     this.#warn = warn
   }
 
-  /** Flag over registration over default. `scope` names the object for warnings and keeps the last good values apart. */
-  read(scope: string, ...configs: readonly Values[]): RegistrationSettings {
-    const merged = Object.fromEntries(configs.flatMap(config => Object.entries(this.#readOne(scope, config))))
+  /**
+   * Flag over registration over default. A later layer goes before an earlier one; its name stands in warnings, and keeps the last
+   * good values apart.
+   */
+  read(...layers: readonly (readonly [string, Values])[]): RegistrationSettings {
+    const merged = Object.fromEntries(
+      layers.flatMap(([scope, config]) => Object.entries(this.#readOne(scope, config))),
+    )
     const value = (name: string) => this.#flags[name] ?? merged[name] ?? defaults[name]
     return {
       handshakeTimeoutMs: value('handshake_timeout_ms') as number,

@@ -96,6 +96,8 @@ export class Mesh {
     this.#service?.stop.abort()
     const stop = new AbortController()
     this.#service = { name, stop }
+    // Those of another service say nothing of this one: nobody is admitted until its own are known.
+    this.#intentions = undefined
     const { client, log } = this.#options
     const common = {
       client,
@@ -107,6 +109,7 @@ export class Mesh {
     const identity = new IdentityFollower({
       ...common,
       onIdentity: taken => {
+        if (stop.signal.aborted) return
         this.#identity = taken
         this.#schedule()
       },
@@ -116,6 +119,7 @@ export class Mesh {
     const intentions = new IntentionsFollower({
       ...common,
       onIntentions: known => {
+        if (stop.signal.aborted) return
         this.#intentions = known
         this.#schedule()
       },
@@ -180,7 +184,15 @@ export class Mesh {
         intentions: this.#intentions,
         instances: (upstream: ProxyUpstream) => this.#upstreams.get(discoveryKey(upstream))?.instances ?? [],
       }
-      this.#options.onState(meshState(facts, this.#options.reader))
+      try {
+        this.#options.onState(meshState(facts, this.#options.reader))
+      } catch (error) {
+        // What the agent says is from outside: it may be refused, never end the process.
+        this.#options.log.error(
+          { error: String(error) },
+          'what the agent says can not be used; what is known stays in use',
+        )
+      }
     })
   }
 

@@ -1,6 +1,7 @@
 // From what a Consul agent says to the desired state. Pure: the same answers give the same state.
 import { type Address, formatAddress } from '../address.ts'
 import type { Intentions } from '../authorization/intentions.ts'
+import { show } from '../config/problem.ts'
 import { publicBind, type RegistrationReader } from '../config/registration.ts'
 import type { Instance, ProxyService, ProxyUpstream } from '../consul/wire.ts'
 import { spiffeIdOf } from '../identity/consul-service.ts'
@@ -30,7 +31,7 @@ export function meshState(facts: MeshFacts, reader: RegistrationReader): Desired
 }
 
 function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader): Inbound | undefined {
-  const settings = reader.read('proxy.config', proxy.config)
+  const settings = reader.read(['proxy.config', proxy.config])
   const bind = publicBind(settings, proxy)
   if (bind === undefined || proxy.localPort === 0) return undefined
   return {
@@ -94,21 +95,32 @@ export function discoveryKeyOf(listener: string): string {
 }
 
 function upstreamOf(upstream: ProxyUpstream, facts: MeshFacts, reader: RegistrationReader): Upstream {
-  const settings = reader.read(`upstream ${upstream.name}`, facts.proxy.config, upstream.config)
+  const settings = reader.read(
+    ['proxy.config', facts.proxy.config],
+    [`upstream ${upstream.name}`, upstream.config],
+  )
   return {
     key: upstreamKey(upstream),
     name: upstream.name,
     bind: bindOf(upstream),
-    endpoints: facts.instances(upstream).map(instance => endpointOf(instance, facts.identity)),
+    endpoints: facts.instances(upstream).flatMap(instance => endpointOf(instance, facts.identity, reader)),
     connectTimeoutMs: settings.connectTimeoutMs,
     halfCloseTimeoutMs: settings.halfCloseTimeoutMs,
     idleTimeoutMs: settings.idleTimeoutMs,
   }
 }
 
-function endpointOf(instance: Instance, { leaf }: Identity): Endpoint {
+/** Nothing for an instance whose name can't be part of an identity: the catalog takes any text, from whoever may register. */
+function endpointOf(instance: Instance, { leaf }: Identity, reader: RegistrationReader): readonly Endpoint[] {
   const { host, port, weight, ...service } = instance
-  return { address: { host, port }, expect: [spiffeIdOf(leaf.id.trustDomain, service)], weight }
+  try {
+    return [{ address: { host, port }, expect: [spiffeIdOf(leaf.id.trustDomain, service)], weight }]
+  } catch {
+    reader.warnOnce(
+      `the instance at ${host}:${port} is left out: ${show(service.service)} can not be part of a SPIFFE ID`,
+    )
+    return []
+  }
 }
 
 function bindOf({ bindAddress, bindPort }: ProxyUpstream): Address {
