@@ -71,7 +71,8 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
     token: tokenFile === undefined ? () => token || undefined : tokenReader(tokenFile, token),
     ...(address.tls && {
       tls: {
-        verify: (env.CONSUL_HTTP_SSL_VERIFY ?? '') === '' || isTrue('CONSUL_HTTP_SSL_VERIFY'),
+        // Only what means no: a word that is not known must not send the token to whoever answers.
+        verify: !['0', 'f', 'false'].includes((env.CONSUL_HTTP_SSL_VERIFY ?? '').toLowerCase()),
         ...(ca !== undefined && { ca }),
         ...(cert !== undefined && { cert: readText(cert) }),
         ...(key !== undefined && { key: readText(key) }),

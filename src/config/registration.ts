@@ -108,9 +108,9 @@ export class RegistrationReader {
   }
 
   #readOne(scope: string, config: Values): Values {
-    const read: Record<string, unknown> = {}
+    const read: Record<string, unknown> = Object.create(null)
     for (const [name, raw] of Object.entries(config)) {
-      const key = keys[name]
+      const key = Object.hasOwn(keys, name) ? keys[name] : undefined
       if (key === undefined) {
         if (scalarSettings().has(name))
           this.warnOnce(`${scope}: ${name} belongs to the process and is not taken from a registration`)
@@ -134,7 +134,7 @@ export function publicBind(
   registered: { readonly address: string; readonly port: number },
 ): Address | undefined {
   const number = settings.bindPort ?? registered.port
-  if (number === 0) return undefined
-  const host = settings.bindAddress ?? (registered.address || '0.0.0.0')
+  if (number < 1 || number > 65_535) return undefined
+  const host = settings.bindAddress || registered.address || '0.0.0.0'
   return { host: parseAddress(`${host}:${number}`)?.host ?? host.replace(/^\[|\]$/g, ''), port: number }
 }

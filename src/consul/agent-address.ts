@@ -29,7 +29,7 @@ export function parseAgentAddress(text: string, options: { readonly tls: boolean
     !(isHost(host) || host.includes(':')) ||
     url.search !== ''
   ) {
-    const message = `got agent address ${JSON.stringify(text)}, expected host:port, http(s)://host:port or unix:///path`
+    const message = `got agent address ${JSON.stringify(text.replace(/\/\/[^/]*@/, '//…@'))}, expected host:port, http(s)://host:port or unix:///path`
     throw new SidespliceError(message, { source: 'consul', code: 'bad_agent_address' })
   }
   // URL drops a port that is the scheme's own.

@@ -23,6 +23,40 @@ export class BackOff {
   }
 }
 
+// A token bucket against answers that come at once, again and again (a leaf that changes every second: consul#10071).
+const bucketSize = 2
+const refillMs = 1_000
+
+/** How often something may be asked for: twice at once, then once a second. */
+export class Pace {
+  #tokens = bucketSize
+  #at = performance.now()
+
+  /** Takes one turn; how long to wait before it. Milliseconds. */
+  take(): number {
+    const now = performance.now()
+    this.#tokens = Math.min(bucketSize, this.#tokens + (now - this.#at) / refillMs) - 1
+    this.#at = now
+    return this.#tokens >= 0 ? 0 : -this.#tokens * refillMs
+  }
+}
+
+/** A wait that somebody may end early: of any number of waits, by any number of calls. */
+export class Alarm {
+  #ring: () => void = () => {}
+
+  ring(): void {
+    this.#ring()
+  }
+
+  /** Resolves after `ms`, when it rings, or when the signal comes. */
+  wait(ms: number, signal: AbortSignal): Promise<void> {
+    const rung = new AbortController()
+    this.#ring = () => rung.abort()
+    return pause(ms, AbortSignal.any([signal, rung.signal]))
+  }
+}
+
 /** Resolves after `ms`, or at once when the signal comes. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {

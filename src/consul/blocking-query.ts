@@ -1,6 +1,6 @@
 // Following a value of the agent by blocking queries: the cursor, its rules, and what happens when the agent does not answer.
 import { SidespliceError } from '../errors.ts'
-import { BackOff, pause } from './back-off.ts'
+import { BackOff, Pace, pause } from './back-off.ts'
 import { type Answer, type ConsulClient, type Lane, refusalOf } from './client.ts'
 
 export interface BlockingQueryOptions<T> {
@@ -28,22 +28,19 @@ const waitMs = 60_000
 // The agent adds up to a sixteenth of the wait; what is beyond that and a margin is no answer any more.
 const answerMs = waitMs * (17 / 16) + 10_000
 const firstAnswerMs = 10_000
-// A token bucket against answers that come at once, again and again (a leaf that changes every second: consul#10071).
-const bucketSize = 2
-const refillMs = 1_000
-
 /** Runs until the signal comes. The cursor is forgotten after a failure and when it goes backwards (a new agent, or cluster). */
 export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promise<void> {
   const { signal } = options
   const backOff = new BackOff(options.random)
-  const bucket = { tokens: bucketSize, at: performance.now() }
+  const pace = new Pace()
   let cursor: string | undefined
   while (!signal.aborted) {
-    const earlyMs = takeToken(bucket)
+    const earlyMs = pace.take()
     if (earlyMs > 0) await pause(earlyMs, signal)
     if (signal.aborted) return
     try {
       const answer = await ask(options, cursor)
+      if (signal.aborted) return
       const value = options.parse(answer)
       const next = cursorOf(options.cursor, answer, cursor)
       backOff.reset()
@@ -78,14 +75,6 @@ function cursorOf(kind: 'index' | 'hash', answer: Answer, former: string | undef
   if (answer.index === 0) return undefined
   if (former !== undefined && answer.index < Number(former)) return undefined
   return String(answer.index)
-}
-
-function takeToken(bucket: { tokens: number; at: number }): number {
-  const now = performance.now()
-  bucket.tokens = Math.min(bucketSize, bucket.tokens + (now - bucket.at) / refillMs)
-  bucket.at = now
-  bucket.tokens -= 1
-  return bucket.tokens >= 0 ? 0 : -bucket.tokens * refillMs
 }
 
 export function refused(path: string, answer: Answer): SidespliceError {

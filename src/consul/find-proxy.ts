@@ -59,7 +59,9 @@ export async function findProxy(options: FindProxyOptions): Promise<string> {
       const name = 'proxyId' in wanted ? wanted.proxyId : wanted.sidecarFor
       return service.Kind === 'connect-proxy' && String(stands ?? '').toLowerCase() === name.toLowerCase()
     })
-    const ids = found.map(service => String(service.ID))
+    const all = found.map(service => String(service.ID))
+    const exact = 'proxyId' in wanted ? all.filter(id => id === wanted.proxyId) : []
+    const ids = exact.length > 0 ? exact : all
     if (ids.length > 1) {
       const message = `several proxies stand for ${nameOf(wanted)}: choose one with --proxy-id: ${ids.join(', ')}`
       throw new SidespliceError(message, { source: 'consul', code: 'ambiguous' })

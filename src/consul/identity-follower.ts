@@ -29,6 +29,8 @@ export class IdentityFollower {
   #roots: TrustBundle | undefined
   #leaf: Leaf | undefined
   #lastRefusal: SidespliceError | undefined
+  /** What came last could not be taken: it may be later, as time goes on. */
+  #refused = false
 
   constructor(options: IdentityFollowerOptions) {
     this.#options = options
@@ -68,44 +70,48 @@ export class IdentityFollower {
   }
 
   #takeRoots(roots: TrustBundle): void {
-    if (roots.digest === this.#roots?.digest) return
+    if (roots.digest === this.#roots?.digest && !this.#refused) return
     this.#roots = roots
     this.#settle('roots')
   }
 
   #takeLeaf(leaf: Leaf): void {
-    if (leaf.certPem === this.#leaf?.certPem) return
+    if (leaf.certPem === this.#leaf?.certPem && !this.#refused) return
     this.#leaf = leaf
     this.#settle('leaf')
   }
 
   /**
    * The newest roots with the newest leaf that chains to them. Where they do not fit each other one of the two is still on its
-   * way (a rotation, a new cluster with a new trust domain): the pair that was used until now stays whole until then.
+   * way (a rotation, a new cluster with a new trust domain), or the leaf is bad: then new roots are taken with the leaf in use, or a
+   * new leaf with the roots in use, and where neither fits the pair that was used until now stays whole.
    */
   #settle(came: 'leaf' | 'roots'): void {
     if (this.#roots === undefined || this.#leaf === undefined) return
-    const taken = this.#tryWith(this.#roots) ?? this.#tryWith(this.#current?.trust)
-    if (taken === undefined) return this.#options.onRefused(this.#misfit(), came)
-    const { leaf, trust } = taken
     const former = this.#current
-    if (former !== undefined && isOlder(leaf, former.leaf)) return
-    if (former?.leaf.fingerprint === leaf.fingerprint && former.trust.digest === trust.digest) return
+    const held = former && { certPem: former.leaf.chainPem, keyPem: former.leaf.privateKey }
+    const newest = this.#pair(this.#roots, this.#leaf)
+    const refreshed = this.#pair(this.#roots, held)
+    // An older leaf is another server's late answer, unless the one in use does not verify any more.
+    const older = newest !== undefined && former !== undefined && isOlder(newest.leaf, former.leaf)
+    const taken =
+      (older ? (refreshed ?? newest) : newest) ?? refreshed ?? this.#pair(former?.trust, this.#leaf)
+    this.#refused = newest === undefined
+    if (this.#refused) this.#options.onRefused(this.#misfit(), came)
+    if (taken === undefined) return
+    if (former?.leaf.chainPem === taken.leaf.chainPem && former.trust.digest === taken.trust.digest) return
     this.#current = taken
     this.#options.onIdentity(taken)
   }
 
-  #tryWith(trust: TrustBundle | undefined): Identity | undefined {
-    if (trust === undefined || this.#leaf === undefined) return undefined
+  #pair(trust: TrustBundle | undefined, leaf: Leaf | undefined): Identity | undefined {
+    if (trust === undefined || leaf === undefined) return undefined
     try {
-      const { certPem, keyPem } = this.#leaf
-      return Object.freeze({ leaf: parseLeaf({ certPem, keyPem, trust, now: Date.now() }), trust })
+      return Object.freeze({ leaf: parseLeaf({ ...leaf, trust, now: Date.now() }), trust })
     } catch (error) {
-      if (error instanceof SidespliceError) {
-        this.#lastRefusal = error
-        return undefined
-      }
-      throw error
+      if (!(error instanceof SidespliceError)) throw error
+      if (leaf === this.#leaf) this.#lastRefusal = error
+      return undefined
     }
   }
 

@@ -1,11 +1,11 @@
 // The intentions for our service and the default policy, followed at the agent. What is known holds while the agent is away or
 // refuses to tell.
 import { randomUUID } from 'node:crypto'
-import type { Action, Intention, Intentions } from '../authorization/intentions.ts'
+import { type Action, decide, type Intention, type Intentions } from '../authorization/intentions.ts'
 import type { SidespliceError } from '../errors.ts'
-import { BackOff, pause } from './back-off.ts'
+import { Alarm, BackOff, Pace, pause } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
-import type { Answer, ConsulClient } from './client.ts'
+import type { Answer, ConsulClient, Request } from './client.ts'
 import { parseAuthorization, parseIntentions } from './wire.ts'
 
 export interface IntentionsFollowerOptions {
@@ -19,32 +19,34 @@ export interface IntentionsFollowerOptions {
 }
 
 const shortAnswerMs = 10_000
+const blockingAnswerMs = 75_000
+// On versions where neither `/match` nor the list blocks.
+const pollMs = 10_000
 // Where nothing announces a change of the default policy.
 const askDefaultEveryMs = 5 * 60_000
+// How long a rule that hid the default may keep the news of its own end: the default is asked for first.
+const holdBackMs = 1_000
 
 export class IntentionsFollower {
   readonly #options: IntentionsFollowerOptions
+  readonly #matchAlarm = new Alarm()
+  readonly #defaultAlarm = new Alarm()
+  /** Ends the watch of the list, which is of no use where `/match` blocks. */
+  readonly #listStop = new AbortController()
   #rules: readonly Intention[] | undefined
-  #defaultAction: Action = 'deny'
-  #told = ''
+  #default: Action | 'unknown' = 'unknown'
   #headerPolicy: string | undefined
-  #wakeMatch: () => void = () => {}
-  #wakeDefault: () => void = () => {}
+  #heldBack: NodeJS.Timeout | undefined
+  #told = ''
   #lost = false
-  #matchBlocks = false
-  #onFirstMatch: () => void = () => {}
-  readonly #firstMatch = new Promise<void>(resolve => {
-    this.#onFirstMatch = resolve
-  })
 
   constructor(options: IntentionsFollowerOptions) {
     this.#options = options
   }
 
   async run(): Promise<void> {
-    // Where the first answer never comes there is nothing to wake either.
-    this.#options.signal.addEventListener('abort', () => this.#onFirstMatch())
     await Promise.all([this.#followMatch(), this.#followList(), this.#followDefault()])
+    clearTimeout(this.#heldBack)
   }
 
   /**
@@ -52,37 +54,30 @@ export class IntentionsFollower {
    * it does not block; then the list's index wakes it.
    */
   async #followMatch(): Promise<void> {
-    const { client, service, signal, onFailure, onContact } = this.#options
+    const { service, signal, onFailure, onContact } = this.#options
     const backOff = new BackOff()
+    const pace = new Pace()
     let index = 0
     while (!signal.aborted) {
-      const woken = new Promise<void>(resolve => {
-        this.#wakeMatch = resolve
-      })
+      await pause(pace.take(), signal)
+      if (signal.aborted) return
       try {
-        const path = '/v1/connect/intentions/match'
         const blocking = index > 0 ? { index: String(index), wait: '60s' } : {}
-        const query = { by: 'destination', name: service, ...blocking }
-        const lane = index > 0 ? ('watch' as const) : ('short' as const)
-        const answer = await client.send({
-          lane,
-          path,
-          query,
-          timeoutMs: index > 0 ? 75_000 : shortAnswerMs,
-          signal,
+        const answer = await this.#ask({
+          lane: index > 0 ? 'watch' : 'short',
+          path: '/v1/connect/intentions/match',
+          query: { by: 'destination', name: service, ...blocking },
+          timeoutMs: index > 0 ? blockingAnswerMs : shortAnswerMs,
         })
-        if (answer.status !== 200) throw refused(path, answer)
         const rules = parseIntentions(answer, service)
         index = answer.index >= index ? answer.index : 0
+        if (index > 0) this.#listStop.abort()
         backOff.reset()
         onContact('intentions')
-        this.#matchBlocks = index > 0
-        this.#onFirstMatch()
-        this.#noteHeader(answer)
         this.#setRules(rules)
-        if (this.#lost) this.#wakeDefault()
+        if (this.#lost) this.#defaultAlarm.ring()
         this.#lost = false
-        if (index === 0) await Promise.race([woken, pause(pollMs, signal)])
+        if (index === 0) await this.#matchAlarm.wait(pollMs, signal)
       } catch (error) {
         if (signal.aborted) return
         index = 0
@@ -94,54 +89,55 @@ export class IntentionsFollower {
   }
 
   /**
-   * A wake-up for `/match`, and nothing else: its rows are not looked at. Where `/match` blocks by itself (from 1.9 on) it is not
-   * asked for: an agent counts connections.
+   * A wake-up for `/match`, and nothing else: its rows are not looked at. Where `/match` blocks by itself (from 1.9 on) it ends: an
+   * agent counts connections.
    */
   async #followList(): Promise<void> {
     const { client, signal, onContact } = this.#options
-    await this.#firstMatch
-    if (this.#matchBlocks) return
     await followBlocking({
       client,
       lane: 'watch',
       path: '/v1/connect/intentions',
       cursor: 'index',
       parse: () => undefined,
-      onValue: () => this.#wakeMatch(),
+      onValue: () => this.#matchAlarm.ring(),
       // `/match` says what is wrong; later versions may refuse the list alone.
-      onFailure: () => this.#wakeMatch(),
+      onFailure: () => this.#matchAlarm.ring(),
       onContact: () => onContact('intentions list'),
-      signal,
+      signal: AbortSignal.any([signal, this.#listStop.signal]),
     })
   }
 
   /** The default, by asking about a source that no intention can name. Only an answer that no intention gave counts. */
   async #followDefault(): Promise<void> {
-    const { client, service, signal, onFailure, onContact } = this.#options
+    const { service, signal, onFailure, onContact } = this.#options
     const backOff = new BackOff()
+    const pace = new Pace()
     while (!signal.aborted) {
-      const woken = new Promise<void>(resolve => {
-        this.#wakeDefault = resolve
-      })
+      await pause(pace.take(), signal)
+      if (signal.aborted) return
       try {
-        const path = '/v1/agent/connect/authorize'
         const uri = `spiffe://${randomUUID()}.consul/ns/default/dc/none/svc/${randomUUID()}`
         const body = { Target: service, ClientCertURI: uri, ClientCertSerial: '01' }
-        const answer = await client.send({
+        const path = '/v1/agent/connect/authorize'
+        const answer = await this.#ask({
           lane: 'short',
           path,
           method: 'POST',
           body,
           timeoutMs: shortAnswerMs,
-          signal,
         })
-        if (answer.status !== 200) throw refused(path, answer)
         const { authorized, reason } = parseAuthorization(answer)
-        backOff.reset()
         onContact('default intention')
         const counts = !reason.startsWith('Matched ')
-        this.#setDefault(counts && authorized ? 'allow' : counts ? 'deny' : 'unknown', answer)
-        await Promise.race([woken, pause(askDefaultEveryMs, signal)])
+        this.#setDefault(counts ? (authorized ? 'allow' : 'deny') : 'unknown')
+        // The agent may answer from its cache, by a rule that has gone: asked again soon.
+        if (!counts && !this.#anyoneMatches()) {
+          await pause(backOff.next(), signal)
+          continue
+        }
+        backOff.reset()
+        await this.#defaultAlarm.wait(askDefaultEveryMs, signal)
       } catch (error) {
         if (signal.aborted) return
         onFailure(error as SidespliceError, 'default intention')
@@ -150,45 +146,65 @@ export class IntentionsFollower {
     }
   }
 
-  /** Consul sends the ACL default along from 1.9 on; from 1.18 on `default_intention_policy` may differ from it. */
-  #noteHeader(answer: Answer): void {
-    this.#headerPolicy = answer.defaultPolicy ?? this.#headerPolicy
+  /** @throws SidespliceError where the agent does not answer, or not with 200 */
+  async #ask(request: Request): Promise<Answer> {
+    const { client, signal } = this.#options
+    const answer = await client.send({ ...request, signal })
+    // A refusal has the header too.
+    this.#noteHeader(answer)
+    if (answer.status !== 200) throw refused(request.path, answer)
+    return answer
   }
 
-  #setDefault(learnt: Action | 'unknown', answer: Answer): void {
-    this.#noteHeader(answer)
-    // A wildcard intention answers for every source: it is a rule of its own, and the default under it stays deny.
-    let action: Action = learnt === 'allow' ? 'allow' : 'deny'
+  /** Consul sends the ACL default along from 1.9 on. One that turns to deny holds at once, whatever was learnt before. */
+  #noteHeader({ defaultPolicy }: Answer): void {
+    if (defaultPolicy === undefined || defaultPolicy === this.#headerPolicy) return
+    this.#headerPolicy = defaultPolicy
+    this.#defaultAlarm.ring()
+    this.#tell()
+  }
+
+  #setDefault(learnt: Action | 'unknown'): void {
+    this.#default = learnt
     if (learnt !== 'unknown' && this.#headerPolicy !== undefined && this.#headerPolicy !== learnt) {
       this.#options.onWarning(
         `the default for intentions is ${learnt}, the agent's ACL default ${this.#headerPolicy}: denying (from Consul 1.18 on default_intention_policy may be the reason)`,
       )
-      action = 'deny'
     }
-    if (action === this.#defaultAction) return
-    this.#defaultAction = action
     this.#tell()
   }
 
   #setRules(rules: readonly Intention[]): void {
-    const gone = (this.#rules ?? []).some(
-      rule => !rules.some(other => JSON.stringify(other) === JSON.stringify(rule)),
-    )
+    const text = (rule: Intention) => JSON.stringify(rule)
+    const now = new Set(rules.map(text))
+    const gone = (this.#rules ?? []).some(rule => !now.has(text(rule)))
     this.#rules = rules
-    // What it said for every source may have hidden the default.
-    if (gone) this.#wakeDefault()
-    this.#tell()
+    if (!gone) return this.#tell()
+    // What it said for every source may have hidden the default: that is asked for before anybody is denied by its absence.
+    this.#defaultAlarm.ring()
+    if (this.#default !== 'unknown') return this.#tell()
+    clearTimeout(this.#heldBack)
+    this.#heldBack = setTimeout(() => this.#tell(), holdBackMs)
+  }
+
+  /** Whether a rule speaks for every source, so that the default can't be learnt. */
+  #anyoneMatches(): boolean {
+    const source = { partition: 'default', namespace: 'default', datacenter: 'none', service: randomUUID() }
+    return decide({ rules: this.#rules ?? [], defaultAction: 'deny' }, source).rule !== undefined
   }
 
   #tell(): void {
-    if (this.#rules === undefined) return
-    const intentions = Object.freeze({ rules: this.#rules, defaultAction: this.#defaultAction })
+    clearTimeout(this.#heldBack)
+    if (this.#rules === undefined || this.#options.signal.aborted) return
+    // Deny until it is learnt, and where what was learnt and what the agent says elsewhere differ.
+    const allowed = this.#default === 'allow' && (this.#headerPolicy ?? 'allow') === 'allow'
+    const intentions = Object.freeze({
+      rules: this.#rules,
+      defaultAction: allowed ? 'allow' : 'deny',
+    } as const)
     const text = JSON.stringify(intentions)
     if (text === this.#told) return
     this.#told = text
     this.#options.onIntentions(intentions)
   }
 }
-
-// On versions where neither blocks.
-const pollMs = 10_000

@@ -1,6 +1,6 @@
 // The endpoints of one upstream, followed at the agent: healthy instances, or the answer of a prepared query.
 import type { SidespliceError } from '../errors.ts'
-import { BackOff, pause } from './back-off.ts'
+import { Alarm, BackOff, Pace, pause } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient } from './client.ts'
 import { type Instance, parseInstances, parseQueryResult } from './wire.ts'
@@ -26,7 +26,8 @@ export class UpstreamFollower {
   readonly #options: UpstreamFollowerOptions
   #lastIndex = 0
   #known = false
-  #wake: () => void = () => {}
+  #hidden = false
+  readonly #alarm = new Alarm()
 
   constructor(options: UpstreamFollowerOptions) {
     this.#options = options
@@ -38,7 +39,7 @@ export class UpstreamFollower {
 
   /** After a failed dial the query is run at once. */
   wake(): void {
-    this.#wake()
+    this.#alarm.ring()
   }
 
   #followService(): Promise<void> {
@@ -57,8 +58,13 @@ export class UpstreamFollower {
       parse: parseInstances,
       onValue: (instances, answer) => {
         const hidden = instances.length === 0 && this.#known && this.#wasHidden(answer)
+        if (hidden) {
+          if (!this.#hidden) onHidden()
+          this.#hidden = true
+          return
+        }
+        this.#hidden = false
         this.#lastIndex = answer.index
-        if (hidden) return onHidden()
         this.#known ||= instances.length > 0
         onInstances(instances)
       },
@@ -76,10 +82,10 @@ export class UpstreamFollower {
   async #pollQuery(): Promise<void> {
     const { client, name, datacenter, signal, onInstances, onFailure, onContact } = this.#options
     const backOff = new BackOff()
+    const pace = new Pace()
     while (!signal.aborted) {
-      const woken = new Promise<void>(resolve => {
-        this.#wake = resolve
-      })
+      await pause(pace.take(), signal)
+      if (signal.aborted) return
       try {
         const path = `/v1/query/${encodeURIComponent(name)}/execute`
         const query = { connect: 'true', ...(datacenter !== '' && { dc: datacenter }) }
@@ -89,7 +95,7 @@ export class UpstreamFollower {
         backOff.reset()
         onContact(`upstream ${name}`)
         onInstances(instances)
-        await Promise.race([woken, pause(pollMs, signal)])
+        await this.#alarm.wait(pollMs, signal)
       } catch (error) {
         if (signal.aborted) return
         onFailure(error as SidespliceError, `upstream ${name}`)

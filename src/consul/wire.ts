@@ -145,38 +145,51 @@ export function parseQueryResult({ body }: Answer): readonly Instance[] {
   return instancesOf(list(object(body, 'query').Nodes, 'Nodes'))
 }
 
+/** A row that can't be read is left out; where none can be, the answer is no list of instances. */
 function instancesOf(rows: readonly unknown[]): readonly Instance[] {
-  return rows.flatMap((row, at) => {
-    const what = `[${at}]`
-    const node = object(object(row, what).Node, `${what}.Node`)
-    const service = object(object(row, what).Service, `${what}.Service`)
-    const proxy = optionalObject(service.Proxy, `${what}.Service.Proxy`)
-    const native = optionalObject(service.Connect, `${what}.Service.Connect`).Native === true
-    // A service that is no proxy speaks for itself; a proxy for its destination.
-    const name = native ? service.Service : proxy.DestinationServiceName
-    const port = optionalInteger(service.Port, `${what}.Service.Port`)
-    if (typeof name !== 'string' || name === '' || port === 0) return []
-    const weights = optionalObject(service.Weights, `${what}.Service.Weights`)
-    return [
-      {
-        host:
-          optionalText(service.Address, `${what}.Service.Address`) ||
-          text(node.Address, `${what}.Node.Address`),
-        port,
-        service: name,
-        namespace: optionalText(service.Namespace, `${what}.Service.Namespace`) || 'default',
-        partition: optionalText(service.Partition, `${what}.Service.Partition`) || 'default',
-        datacenter: text(node.Datacenter, `${what}.Node.Datacenter`),
-        // What can't be weighed has the weight that Consul gives by default.
-        weight: Math.max(1, optionalInteger(weights.Passing, `${what}.Service.Weights.Passing`)),
-      },
-    ]
-  })
+  const read: Instance[] = []
+  let refusal: unknown
+  for (const [at, row] of rows.entries()) {
+    try {
+      const instance = instanceOf(row, `[${at}]`)
+      if (instance !== undefined) read.push(instance)
+    } catch (error) {
+      refusal = error
+    }
+  }
+  if (read.length === 0 && refusal !== undefined) throw refusal
+  return read
+}
+
+function instanceOf(row: unknown, what: string): Instance | undefined {
+  const node = object(object(row, what).Node, `${what}.Node`)
+  const service = object(object(row, what).Service, `${what}.Service`)
+  const proxy = optionalObject(service.Proxy, `${what}.Service.Proxy`)
+  const native = optionalObject(service.Connect, `${what}.Service.Connect`).Native === true
+  // A service that is no proxy speaks for itself; a proxy for its destination.
+  const name = native ? service.Service : proxy.DestinationServiceName
+  const port = optionalInteger(service.Port, `${what}.Service.Port`)
+  if (typeof name !== 'string' || name === '' || port < 1 || port > 65_535) return undefined
+  const weights = optionalObject(service.Weights, `${what}.Service.Weights`)
+  return {
+    host:
+      optionalText(service.Address, `${what}.Service.Address`) || text(node.Address, `${what}.Node.Address`),
+    port,
+    service: name,
+    namespace: optionalText(service.Namespace, `${what}.Service.Namespace`) || 'default',
+    partition: optionalText(service.Partition, `${what}.Service.Partition`) || 'default',
+    datacenter: text(node.Datacenter, `${what}.Node.Datacenter`),
+    // What can't be weighed has the weight that Consul gives by default.
+    weight: Math.max(1, optionalInteger(weights.Passing, `${what}.Service.Weights.Passing`)),
+  }
 }
 
 /** GET /v1/connect/intentions/match?by=destination&name=… */
 export function parseIntentions({ body }: Answer, service: string): readonly Intention[] {
-  const rows = list(object(body, 'intentions')[service], service)
+  const answer = object(body, 'intentions')
+  // Where there is none the service is named all the same: an answer without it is none to a question for it.
+  if (!Object.hasOwn(answer, service)) throw shapeError(service, 'its intentions, or null')
+  const rows = list(answer[service], service)
   return rows.flatMap((row, at) => {
     const rule = object(row, `${service}[${at}]`)
     // Of another mesh, or of an identity that is no service of this one: never a peer of ours.
@@ -191,7 +204,13 @@ export function parseIntentions({ body }: Answer, service: string): readonly Int
         destinationNamespace: optionalText(rule.DestinationNS, 'DestinationNS') || 'default',
         destinationName: text(rule.DestinationName, 'DestinationName'),
         // Permissions are of layer 7, which is not looked at here: they deny (Consul does the same for L4 proxies).
-        action: permissions.length === 0 && rule.Action === 'allow' ? 'allow' : 'deny',
+        // So does what stands for a sameness group, which is not looked up here.
+        action:
+          permissions.length === 0 &&
+          rule.Action === 'allow' &&
+          optionalText(rule.SourceSamenessGroup, 'SourceSamenessGroup') === ''
+            ? 'allow'
+            : 'deny',
       } as const,
     ]
   })

@@ -32,7 +32,7 @@ export class Mesh {
   readonly #options: MeshOptions
   readonly #stop = new AbortController()
   readonly #upstreams = new Map<string, FollowedUpstream>()
-  readonly #running: Promise<unknown>[] = []
+  readonly #running = new Set<Promise<unknown>>()
   #proxy: ProxyService | undefined
   #identity: Identity | undefined
   #intentions: Intentions | undefined
@@ -217,6 +217,11 @@ export class Mesh {
   }
 
   #run(running: Promise<unknown>): void {
-    this.#running.push(running)
+    const caught = running
+      .catch((error: unknown) =>
+        this.#options.log.error({ error: String(error) }, 'a watch has ended by a defect'),
+      )
+      .finally(() => this.#running.delete(caught))
+    this.#running.add(caught)
   }
 }

@@ -33,7 +33,7 @@ export function meshState(facts: MeshFacts, reader: RegistrationReader): Desired
 function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader): Inbound | undefined {
   const settings = reader.read(['proxy.config', proxy.config])
   const bind = publicBind(settings, proxy)
-  if (bind === undefined || proxy.localPort === 0) return undefined
+  if (bind === undefined || proxy.localPort < 1 || proxy.localPort > 65_535) return undefined
   return {
     key: 'public',
     bind,
@@ -70,13 +70,15 @@ function unsupported({
   peer,
   bindPort,
   meshGatewayMode,
+  partition,
 }: ProxyUpstream): string | undefined {
   if (socketPath !== '') return 'LocalBindSocketPath is not supported'
   if (peer !== '') return 'DestinationPeer is not supported'
   if (meshGatewayMode === 'local' || meshGatewayMode === 'remote')
     return `MeshGateway.Mode ${meshGatewayMode} is not supported`
   if (type !== 'service' && type !== 'prepared_query') return `DestinationType ${type} is not known`
-  return bindPort === 0 ? 'it has no LocalBindPort' : undefined
+  if (partition !== 'default') return 'DestinationPartition is not supported'
+  return bindPort < 1 || bindPort > 65_535 ? 'it has no LocalBindPort' : undefined
 }
 
 /** What its endpoints are found by: the same for an upstream that moves to another port. */

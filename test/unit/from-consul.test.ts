@@ -115,6 +115,14 @@ test('a value of a wrong type is named, and the default stays; what is of the pr
   assert.match(warnings.join('\n'), /admin belongs to the process/)
 })
 
+test('a key that every object has is not one of ours', () => {
+  const { state, warnings } = stateOf(
+    service({ Config: { constructor: 1, toString: 2, __proto__: 3, idle_timeout_ms: 7 } }),
+  )
+  assert.equal(state.inbound?.idleTimeoutMs, 7)
+  assert.deepEqual(warnings, [])
+})
+
 test('an upstream that can not be served is named and left out, the others are served', () => {
   const Upstreams = [
     { DestinationName: 'a', LocalBindSocketPath: '/run/a.sock' },
@@ -161,6 +169,11 @@ test('instances are read as 1.8.7 sends them, nulls and absent fields included',
   assert.deepEqual([one?.host, one?.service, one?.weight], ['10.1.1.1', 'db', 1])
   assert.deepEqual([two?.host, two?.service], ['10.1.1.2', 'cache'])
   assert.deepEqual(parseInstances(answer(null)), [])
+  assert.equal(
+    parseInstances(answer([1, row, { ...row, Service: { ...row.Service, Port: 99_999 } }])).length,
+    1,
+    'odd rows are left out',
+  )
   for (const body of ['no JSON', [1], [{ Service: {} }]])
     assert.throws(() => parseInstances(answer(body)), { code: 'agent_answer' })
 })

@@ -103,7 +103,6 @@ test('rows are read as 1.8 and later versions send them', () => {
   const expected = rule('default/web', 'default/db', 'allow')
   assert.deepEqual(parseIntentions(answer({ db: [old, entry] }), 'db'), [expected, expected])
   assert.deepEqual(parseIntentions(answer({ db: null }), 'db'), [])
-  assert.deepEqual(parseIntentions(answer({}), 'db'), [])
 })
 
 test('permissions of layer 7 deny, and so does an action that is not known', () => {
@@ -124,7 +123,15 @@ test('rows of other meshes are left out', () => {
 })
 
 test('what is no answer of an agent is refused, by where it is wrong', () => {
-  for (const body of ['no JSON', [], { db: 'x' }, { db: [1] }, { db: [{ ...row, SourceName: 5 }] }]) {
+  for (const body of [
+    'no JSON',
+    [],
+    {},
+    { api: [] },
+    { db: 'x' },
+    { db: [1] },
+    { db: [{ ...row, SourceName: 5 }] },
+  ]) {
     assert.throws(() => parseIntentions(answer(body), 'db'), { code: 'agent_answer' }, JSON.stringify(body))
   }
 })
