@@ -25,35 +25,44 @@ export class BackOff {
 
 // A token bucket against answers that come at once, again and again (a leaf that changes every second: consul#10071).
 const bucketSize = 2
-const refillMs = 1_000
 
-/** How often something may be asked for: twice at once, then once a second. */
+/** How often something may be asked for: twice at once, then once each `refillMs`. */
 export class Pace {
+  readonly #refillMs: number
   #tokens = bucketSize
   #at = performance.now()
+
+  constructor(refillMs = 1_000) {
+    this.#refillMs = refillMs
+  }
 
   /** Takes one turn; how long to wait before it. Milliseconds. */
   take(): number {
     const now = performance.now()
-    this.#tokens = Math.min(bucketSize, this.#tokens + (now - this.#at) / refillMs) - 1
+    this.#tokens = Math.min(bucketSize, this.#tokens + (now - this.#at) / this.#refillMs) - 1
     this.#at = now
-    return this.#tokens >= 0 ? 0 : -this.#tokens * refillMs
+    return this.#tokens >= 0 ? 0 : -this.#tokens * this.#refillMs
   }
 }
 
-/** A wait that somebody may end early: of any number of waits, by any number of calls. */
+/** A wait that somebody may end early. Rung while nobody waits, it ends the next wait at once: no news is lost between two. */
 export class Alarm {
+  #rung = false
   #ring: () => void = () => {}
 
   ring(): void {
+    this.#rung = true
     this.#ring()
   }
 
-  /** Resolves after `ms`, when it rings, or when the signal comes. */
-  wait(ms: number, signal: AbortSignal): Promise<void> {
-    const rung = new AbortController()
-    this.#ring = () => rung.abort()
-    return pause(ms, AbortSignal.any([signal, rung.signal]))
+  /** Resolves after `ms`, when it rings or has rung since the last wait, or when the signal comes. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.#rung) {
+      const rung = new AbortController()
+      this.#ring = () => rung.abort()
+      await pause(ms, AbortSignal.any([signal, rung.signal]))
+    }
+    this.#rung = false
   }
 }
 

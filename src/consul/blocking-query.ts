@@ -2,6 +2,7 @@
 import { SidespliceError } from '../errors.ts'
 import { BackOff, Pace, pause } from './back-off.ts'
 import { type Answer, type ConsulClient, type Lane, refusalOf } from './client.ts'
+import { pollMs as defaultPollMs, shortAnswerMs } from './poll.ts'
 
 export interface BlockingQueryOptions<T> {
   readonly client: ConsulClient
@@ -21,16 +22,18 @@ export interface BlockingQueryOptions<T> {
   readonly onContact: () => void
   readonly signal: AbortSignal
   readonly random?: () => number
+  /** How often an endpoint is asked that gives no cursor to block by. */
+  readonly pollMs?: number
 }
 
 // Long enough to be cheap, short enough that a dead connection is noticed soon.
 const waitMs = 60_000
 // The agent adds up to a sixteenth of the wait; what is beyond that and a margin is no answer any more.
 const answerMs = waitMs * (17 / 16) + 10_000
-const firstAnswerMs = 10_000
+
 /** Runs until the signal comes. The cursor is forgotten after a failure and when it goes backwards (a new agent, or cluster). */
 export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promise<void> {
-  const { signal } = options
+  const { signal, pollMs = defaultPollMs } = options
   const backOff = new BackOff(options.random)
   const pace = new Pace()
   let cursor: string | undefined
@@ -58,12 +61,10 @@ export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promi
   }
 }
 
-const pollMs = 10_000
-
 async function ask<T>(options: BlockingQueryOptions<T>, cursor: string | undefined): Promise<Answer> {
   const { client, lane, path, query, signal } = options
   const blocking = cursor === undefined ? {} : { [options.cursor]: cursor, wait: `${waitMs}ms` }
-  const timeoutMs = cursor === undefined ? firstAnswerMs : answerMs
+  const timeoutMs = cursor === undefined ? shortAnswerMs : answerMs
   const answer = await client.send({ lane, path, query: { ...query, ...blocking }, timeoutMs, signal })
   if (answer.status !== 200) throw refused(path, answer)
   return answer

@@ -3,9 +3,10 @@
 import { randomUUID } from 'node:crypto'
 import { type Action, decide, type Intention, type Intentions } from '../authorization/intentions.ts'
 import type { SidespliceError } from '../errors.ts'
-import { Alarm, BackOff, Pace, pause } from './back-off.ts'
+import { Alarm } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient, Request } from './client.ts'
+import { poll, pollMs, shortAnswerMs } from './poll.ts'
 import { parseAuthorization, parseIntentions } from './wire.ts'
 
 export interface IntentionsFollowerOptions {
@@ -18,12 +19,12 @@ export interface IntentionsFollowerOptions {
   readonly signal: AbortSignal
 }
 
-const shortAnswerMs = 10_000
 const blockingAnswerMs = 75_000
-// On versions where neither `/match` nor the list blocks.
-const pollMs = 10_000
+// A revocation takes effect within a second, also where it is the third change in one.
+const matchPaceMs = 250
 // Where nothing announces a change of the default policy.
 const askDefaultEveryMs = 5 * 60_000
+const askStaleMs = 1_000
 // How long a rule that hid the default may keep the news of its own end: the default is asked for first.
 const holdBackMs = 1_000
 
@@ -53,15 +54,19 @@ export class IntentionsFollower {
    * `/match` is what decides: 403 where the token may not read, while the list leaves rows out without a word. Up to Consul 1.8
    * it does not block; then the list's index wakes it.
    */
-  async #followMatch(): Promise<void> {
+  #followMatch(): Promise<void> {
     const { service, signal, onFailure, onContact } = this.#options
-    const backOff = new BackOff()
-    const pace = new Pace()
     let index = 0
-    while (!signal.aborted) {
-      await pause(pace.take(), signal)
-      if (signal.aborted) return
-      try {
+    return poll({
+      alarm: this.#matchAlarm,
+      paceMs: matchPaceMs,
+      signal,
+      onFailure: error => {
+        index = 0
+        this.#lost = true
+        onFailure(error, 'intentions')
+      },
+      turn: async () => {
         const blocking = index > 0 ? { index: String(index), wait: '60s' } : {}
         const answer = await this.#ask({
           lane: index > 0 ? 'watch' : 'short',
@@ -72,20 +77,13 @@ export class IntentionsFollower {
         const rules = parseIntentions(answer, service)
         index = answer.index >= index ? answer.index : 0
         if (index > 0) this.#listStop.abort()
-        backOff.reset()
         onContact('intentions')
         this.#setRules(rules)
         if (this.#lost) this.#defaultAlarm.ring()
         this.#lost = false
-        if (index === 0) await this.#matchAlarm.wait(pollMs, signal)
-      } catch (error) {
-        if (signal.aborted) return
-        index = 0
-        this.#lost = true
-        onFailure(error as SidespliceError, 'intentions')
-        await pause(backOff.next(), signal)
-      }
-    }
+        return index > 0 ? 0 : pollMs
+      },
+    })
   }
 
   /**
@@ -109,14 +107,13 @@ export class IntentionsFollower {
   }
 
   /** The default, by asking about a source that no intention can name. Only an answer that no intention gave counts. */
-  async #followDefault(): Promise<void> {
+  #followDefault(): Promise<void> {
     const { service, signal, onFailure, onContact } = this.#options
-    const backOff = new BackOff()
-    const pace = new Pace()
-    while (!signal.aborted) {
-      await pause(pace.take(), signal)
-      if (signal.aborted) return
-      try {
+    return poll({
+      alarm: this.#defaultAlarm,
+      signal,
+      onFailure: error => onFailure(error, 'default intention'),
+      turn: async () => {
         const uri = `spiffe://${randomUUID()}.consul/ns/default/dc/none/svc/${randomUUID()}`
         const body = { Target: service, ClientCertURI: uri, ClientCertSerial: '01' }
         const path = '/v1/agent/connect/authorize'
@@ -132,18 +129,9 @@ export class IntentionsFollower {
         const counts = !reason.startsWith('Matched ')
         this.#setDefault(counts ? (authorized ? 'allow' : 'deny') : 'unknown')
         // The agent may answer from its cache, by a rule that has gone: asked again soon.
-        if (!counts && !this.#anyoneMatches()) {
-          await pause(backOff.next(), signal)
-          continue
-        }
-        backOff.reset()
-        await this.#defaultAlarm.wait(askDefaultEveryMs, signal)
-      } catch (error) {
-        if (signal.aborted) return
-        onFailure(error as SidespliceError, 'default intention')
-        await pause(backOff.next(), signal)
-      }
-    }
+        return counts || this.#anyoneMatches() ? askDefaultEveryMs : askStaleMs
+      },
+    })
   }
 
   /** @throws SidespliceError where the agent does not answer, or not with 200 */

@@ -1,8 +1,9 @@
 // The endpoints of one upstream, followed at the agent: healthy instances, or the answer of a prepared query.
 import type { SidespliceError } from '../errors.ts'
-import { Alarm, BackOff, Pace, pause } from './back-off.ts'
+import { Alarm } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient } from './client.ts'
+import { poll, pollMs, shortAnswerMs } from './poll.ts'
 import { type Instance, parseInstances, parseQueryResult } from './wire.ts'
 
 export interface UpstreamFollowerOptions {
@@ -17,10 +18,8 @@ export interface UpstreamFollowerOptions {
   readonly onFailure: (error: SidespliceError, what: string) => void
   readonly onContact: (what: string) => void
   readonly signal: AbortSignal
+  readonly pollMs?: number
 }
-
-const pollMs = 10_000
-const shortAnswerMs = 10_000
 
 export class UpstreamFollower {
   readonly #options: UpstreamFollowerOptions
@@ -71,6 +70,7 @@ export class UpstreamFollower {
       onFailure: error => onFailure(error, `upstream ${name}`),
       onContact: () => onContact(`upstream ${name}`),
       signal,
+      ...(this.#options.pollMs !== undefined && { pollMs: this.#options.pollMs }),
     })
   }
 
@@ -79,28 +79,22 @@ export class UpstreamFollower {
     return answer.filteredByAcls || (answer.index <= 1 && this.#lastIndex > 1)
   }
 
-  async #pollQuery(): Promise<void> {
+  #pollQuery(): Promise<void> {
     const { client, name, datacenter, signal, onInstances, onFailure, onContact } = this.#options
-    const backOff = new BackOff()
-    const pace = new Pace()
-    while (!signal.aborted) {
-      await pause(pace.take(), signal)
-      if (signal.aborted) return
-      try {
-        const path = `/v1/query/${encodeURIComponent(name)}/execute`
-        const query = { connect: 'true', ...(datacenter !== '' && { dc: datacenter }) }
+    const path = `/v1/query/${encodeURIComponent(name)}/execute`
+    const query = { connect: 'true', ...(datacenter !== '' && { dc: datacenter }) }
+    return poll({
+      alarm: this.#alarm,
+      signal,
+      onFailure: error => onFailure(error, `upstream ${name}`),
+      turn: async () => {
         const answer = await client.send({ lane: 'short', path, query, timeoutMs: shortAnswerMs, signal })
         if (answer.status !== 200) throw refused(path, answer)
         const instances = parseQueryResult(answer)
-        backOff.reset()
         onContact(`upstream ${name}`)
         onInstances(instances)
-        await this.#alarm.wait(pollMs, signal)
-      } catch (error) {
-        if (signal.aborted) return
-        onFailure(error as SidespliceError, `upstream ${name}`)
-        await pause(backOff.next(), signal)
-      }
-    }
+        return pollMs
+      },
+    })
   }
 }

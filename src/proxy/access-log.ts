@@ -1,6 +1,8 @@
 // The access line of a session that has ended.
+
 import type { AccessLog } from '../config/config.ts'
 import type { SessionRecord } from '../data-plane/interface.ts'
+import { defined } from '../defined.ts'
 import type { Log } from './log.ts'
 
 /** Logs a session's end, unless it is one that `level` leaves out. A connection without a byte is counted elsewhere, never logged. */
@@ -15,7 +17,7 @@ export function logSession(log: Log, level: AccessLog, record: SessionRecord): v
 /** snake_case, milliseconds rounded to microseconds; absent fields are left out. */
 export function accessFields(record: SessionRecord): Record<string, unknown> {
   const { attempts } = record
-  return present({
+  return defined({
     session: record.id,
     direction: record.direction,
     service: record.name,
@@ -45,8 +47,4 @@ function describe({ endpoint, outcome, detail }: SessionRecord['attempts'][numbe
 
 function rounded(ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : Math.round(ms * 1000) / 1000
-}
-
-function present(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }

@@ -2,11 +2,11 @@
 // answer holds; a chain that was verified under other roots is verified again.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { openSlowApp } from '../support/black-hole.ts'
 import { conformance } from '../support/data-planes.ts'
 import { echo } from '../support/ends.ts'
 import { issueRoot, mesh, spiffeId } from '../support/pki.ts'
 import { endpoint, openRig, type Rig } from '../support/rig.ts'
-import { openSlowApp as openBlackHole } from '../support/slow-app.ts'
 
 conformance('generations', plane => {
   const foreign = issueRoot('foreign')
@@ -56,7 +56,7 @@ conformance('generations', plane => {
   test('an admission that grows old while the app is dialed is asked for again, and a refusal then holds', async t => {
     const rig = await openRig(t, plane, { serve: echo })
     const { b } = rig
-    const slow = await openBlackHole(t)
+    const slow = await openSlowApp(t)
     b.admits(slow.address, { connectTimeoutMs: 10_000 })
     const client = rig.connect()
     client.send('hello')

@@ -5,6 +5,7 @@ import { type Instance, type ProxyService, parseInstances, parseProxyService } f
 import { parseLeaf, parseTrustBundle } from '../../src/identity/identity.ts'
 import { meshState } from '../../src/snapshot/from-consul.ts'
 import { mesh } from '../support/pki.ts'
+import { answerOf } from '../support/written-agent.ts'
 
 const trust = parseTrustBundle(mesh.root.certPem)
 const leaf = parseLeaf({
@@ -13,15 +14,6 @@ const leaf = parseLeaf({
   trust,
   now: Date.now(),
 })
-const answer = (body: unknown) => ({
-  status: 200,
-  body,
-  index: 1,
-  contentHash: undefined,
-  defaultPolicy: undefined,
-  filteredByAcls: false,
-})
-
 /** As 1.8.7 answers GET /v1/agent/service/web1-sidecar-proxy. */
 function service(proxy: object = {}, outer: object = {}): ProxyService {
   const whole = {
@@ -35,7 +27,7 @@ function service(proxy: object = {}, outer: object = {}): ProxyService {
     ...proxy,
   }
   return parseProxyService(
-    answer({
+    answerOf({
       Kind: 'connect-proxy',
       ID: 'web1-sidecar-proxy',
       Port: 21000,
@@ -165,17 +157,17 @@ test('instances are read as 1.8.7 sends them, nulls and absent fields included',
     ...row,
     Service: { Service: 'cache', Address: '10.1.1.2', Port: 7, Connect: { Native: true } },
   }
-  const [one, two] = parseInstances(answer([row, native]))
+  const [one, two] = parseInstances(answerOf([row, native]))
   assert.deepEqual([one?.host, one?.service, one?.weight], ['10.1.1.1', 'db', 1])
   assert.deepEqual([two?.host, two?.service], ['10.1.1.2', 'cache'])
-  assert.deepEqual(parseInstances(answer(null)), [])
+  assert.deepEqual(parseInstances(answerOf(null)), [])
   assert.equal(
-    parseInstances(answer([1, row, { ...row, Service: { ...row.Service, Port: 99_999 } }])).length,
+    parseInstances(answerOf([1, row, { ...row, Service: { ...row.Service, Port: 99_999 } }])).length,
     1,
     'odd rows are left out',
   )
   for (const body of ['no JSON', [1], [{ Service: {} }]])
-    assert.throws(() => parseInstances(answer(body)), { code: 'agent_answer' })
+    assert.throws(() => parseInstances(answerOf(body)), { code: 'agent_answer' })
 })
 
 test('a service that is no proxy is refused', () => {

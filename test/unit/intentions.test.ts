@@ -5,6 +5,7 @@ import { type Action, decide, type Intention, precedence } from '../../src/autho
 import { parseIntentions } from '../../src/consul/wire.ts'
 import { consulServiceOf, spiffeIdOf } from '../../src/identity/consul-service.ts'
 import { parseSpiffeId } from '../../src/identity/spiffe-id.ts'
+import { answerOf } from '../support/written-agent.ts'
 
 const web = { partition: 'default', namespace: 'default', datacenter: 'dc1', service: 'web' }
 const rule = (source: string, destination: string, action: Action): Intention => {
@@ -79,14 +80,6 @@ test("a service's ID is read and written, with its partition and escapes", () =>
   assert.equal(spiffeIdOf('td.consul', web).uri, 'spiffe://td.consul/ns/default/dc/dc1/svc/web')
 })
 
-const answer = (body: unknown) => ({
-  status: 200,
-  body,
-  index: 1,
-  contentHash: undefined,
-  defaultPolicy: undefined,
-  filteredByAcls: false,
-})
 const row = {
   SourceNS: 'default',
   SourceName: 'web',
@@ -101,8 +94,8 @@ test('rows are read as 1.8 and later versions send them', () => {
   // From 1.9 on: no ID where a config entry made it (Consul, agent/structs/intention.go).
   const entry = { SourceName: 'web', DestinationName: 'db', Action: 'allow', Precedence: 9 }
   const expected = rule('default/web', 'default/db', 'allow')
-  assert.deepEqual(parseIntentions(answer({ db: [old, entry] }), 'db'), [expected, expected])
-  assert.deepEqual(parseIntentions(answer({ db: null }), 'db'), [])
+  assert.deepEqual(parseIntentions(answerOf({ db: [old, entry] }), 'db'), [expected, expected])
+  assert.deepEqual(parseIntentions(answerOf({ db: null }), 'db'), [])
 })
 
 test('permissions of layer 7 deny, and so does an action that is not known', () => {
@@ -113,13 +106,13 @@ test('permissions of layer 7 deny, and so does an action that is not known', () 
     { ...row, Action: 'log' },
     { ...row, Action: undefined },
   ]) {
-    assert.equal(parseIntentions(answer({ db: [one] }), 'db')[0]?.action, 'deny')
+    assert.equal(parseIntentions(answerOf({ db: [one] }), 'db')[0]?.action, 'deny')
   }
 })
 
 test('rows of other meshes are left out', () => {
-  assert.deepEqual(parseIntentions(answer({ db: [{ ...row, SourcePeer: 'other' }] }), 'db'), [])
-  assert.deepEqual(parseIntentions(answer({ db: [{ ...row, SourceType: 'external-uri' }] }), 'db'), [])
+  assert.deepEqual(parseIntentions(answerOf({ db: [{ ...row, SourcePeer: 'other' }] }), 'db'), [])
+  assert.deepEqual(parseIntentions(answerOf({ db: [{ ...row, SourceType: 'external-uri' }] }), 'db'), [])
 })
 
 test('what is no answer of an agent is refused, by where it is wrong', () => {
@@ -132,6 +125,6 @@ test('what is no answer of an agent is refused, by where it is wrong', () => {
     { db: [1] },
     { db: [{ ...row, SourceName: 5 }] },
   ]) {
-    assert.throws(() => parseIntentions(answer(body), 'db'), { code: 'agent_answer' }, JSON.stringify(body))
+    assert.throws(() => parseIntentions(answerOf(body), 'db'), { code: 'agent_answer' }, JSON.stringify(body))
   }
 })

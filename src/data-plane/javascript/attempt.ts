@@ -1,7 +1,9 @@
 // One attempt to reach an endpoint: counted against the endpoint from its beginning to its end, kept in the session's record.
+
+import { defined } from '../../defined.ts'
 import type { PlannedAttempt } from '../interface.ts'
 import type { AttemptOutcome } from '../reasons.ts'
-import { defined, type Session } from './session.ts'
+import type { Session } from './session.ts'
 import type { EndpointTally } from './tally.ts'
 
 export class Attempt {

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import { defined } from '../../defined.ts'
 import type {
   AttemptRecord,
   ListenerSpec,
@@ -36,7 +37,7 @@ export class Session {
   readonly attempts: AttemptRecord[] = []
   /** Every TCP connection of the session with the stream that it carries, TLS or itself; reset when the session is aborted. */
   readonly #sockets = new Map<Socket, Duplex>()
-  /** Counts only while the session relays; the relay owns it. */
+  /** What has to be put right when it ends, wherever it stands; set by who has something under way. */
   onEnd: (() => void) | undefined
 
   readonly #downstreamAddress: string | undefined
@@ -195,13 +196,6 @@ export function reset(socket: Socket, stream: Duplex = socket): void {
   const ending = stream.writableEnded && !stream.writableFinished
   if (!ending) Object.assign(socket, { resetAndClosing: true })
   socket.destroy()
-}
-
-/** The fields that have a value. */
-export function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
-  }
 }
 
 function ignore(): void {}

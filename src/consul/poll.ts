@@ -1,0 +1,37 @@
+// Asking an agent for what does not announce its changes: at a pace, again after a while or when somebody knows of news.
+import type { SidespliceError } from '../errors.ts'
+import { type Alarm, BackOff, Pace, pause } from './back-off.ts'
+
+/** How often what does not block is asked for, where nothing says that it has changed. */
+export const pollMs = 10_000
+/** How long a call that does not block may take. */
+export const shortAnswerMs = 10_000
+
+export interface PollOptions {
+  /** Asks, and returns how long to wait before the next turn, unless the alarm rings. */
+  readonly turn: () => Promise<number>
+  readonly alarm: Alarm
+  /** At least this long between two turns, once a burst of two is used up. */
+  readonly paceMs?: number
+  readonly onFailure: (error: SidespliceError) => void
+  readonly signal: AbortSignal
+}
+
+/** Runs until the signal comes. A turn that fails is tried again, backing off. */
+export async function poll({ turn, alarm, paceMs, onFailure, signal }: PollOptions): Promise<void> {
+  const backOff = new BackOff()
+  const pace = new Pace(paceMs)
+  while (!signal.aborted) {
+    await pause(pace.take(), signal)
+    if (signal.aborted) return
+    try {
+      const waitMs = await turn()
+      backOff.reset()
+      await alarm.wait(waitMs, signal)
+    } catch (error) {
+      if (signal.aborted) return
+      onFailure(error as SidespliceError)
+      await pause(backOff.next(), signal)
+    }
+  }
+}
