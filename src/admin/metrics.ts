@@ -2,6 +2,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Counters, ListenerCounters, SessionRecord } from '../data-plane/interface.ts'
 import { passedOverUntil } from '../upstream/choice.ts'
+import { addConsulMetrics } from './consul-metrics.ts'
 
 export interface MetricsSources {
   readonly version: string
@@ -11,6 +12,10 @@ export interface MetricsSources {
   readonly generation: () => number
   readonly ready: () => boolean
   readonly logLinesDropped: () => number
+  /** Milliseconds since each watch of an agent had its last good answer. */
+  readonly watchAges: () => ReadonlyMap<string, number>
+  /** Our own service, where the built-in proxy's metric names are to be served as well. */
+  readonly consulNames?: () => string
 }
 
 export interface Metrics {
@@ -73,6 +78,8 @@ export function createMetrics(sources: MetricsSources): Metrics {
     value: ({ bytesToDownstream }) => bytesToDownstream,
   })
   endpointMetrics(sources, registers)
+  if (sources.consulNames !== undefined)
+    addConsulMetrics(register, { counters: sources.counters, service: sources.consulNames })
 
   new Gauge({
     name: 'sidesplice_build_info',
@@ -117,6 +124,17 @@ export function createMetrics(sources: MetricsSources): Metrics {
     collect() {
       this.reset()
       this.inc(sources.logLinesDropped())
+    },
+  })
+
+  new Gauge({
+    name: 'sidesplice_watch_age_seconds',
+    help: "Since the watch's last good answer; the agent answers each minute also where nothing changes",
+    labelNames: ['watch'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [watch, ageMs] of sources.watchAges()) this.set({ watch }, ageMs / 1000)
     },
   })
 

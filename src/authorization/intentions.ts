@@ -11,6 +11,8 @@ export interface Intention {
   readonly destinationNamespace: string
   readonly destinationName: string
   readonly action: Action
+  /** It decides by what is inside the connection, which is not looked at here: then its action is deny. */
+  readonly layer7?: true
 }
 
 export interface Intentions {
@@ -59,5 +61,6 @@ function exactness(namespace: string, name: string): number {
 }
 
 export function describeRule(rule: Intention): string {
-  return `${rule.action} ${rule.sourceNamespace}/${rule.sourceName} => ${rule.destinationNamespace}/${rule.destinationName}`
+  const names = `${rule.sourceNamespace}/${rule.sourceName} => ${rule.destinationNamespace}/${rule.destinationName}`
+  return `${rule.action} ${names}${rule.layer7 === true ? ' (its permissions are of layer 7)' : ''}`
 }

@@ -65,19 +65,30 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
   const cert = given(values.clientCert, 'CONSUL_CLIENT_CERT')
   const key = given(values.clientKey, 'CONSUL_CLIENT_KEY')
   const serverName = given(values.tlsServerName, 'CONSUL_TLS_SERVER_NAME')
-  const ca = caFile !== undefined ? readText(caFile) : caPath !== undefined ? readFolder(caPath) : undefined
+  const ca =
+    caFile !== undefined
+      ? rereadable(() => readText(caFile))
+      : caPath !== undefined
+        ? rereadable(() => readFolder(caPath))
+        : undefined
+  const pair =
+    cert !== undefined || key !== undefined
+      ? rereadable(() => ({
+          ...(cert !== undefined && { cert: readText(cert) }),
+          ...(key !== undefined && { key: readText(key) }),
+        }))
+      : undefined
   return {
     address,
     token: tokenFile === undefined ? () => token || undefined : tokenReader(tokenFile, token),
     ...(address.tls && {
-      tls: {
+      tls: () => ({
         // Only what means no: a word that is not known must not send the token to whoever answers.
         verify: !['0', 'f', 'false'].includes((env.CONSUL_HTTP_SSL_VERIFY ?? '').toLowerCase()),
-        ...(ca !== undefined && { ca }),
-        ...(cert !== undefined && { cert: readText(cert) }),
-        ...(key !== undefined && { key: readText(key) }),
+        ...(ca !== undefined && { ca: ca() }),
+        ...pair?.(),
         ...(serverName !== undefined && { serverName }),
-      },
+      }),
     }),
     ...(env.CONSUL_HTTP_AUTH && { basicAuth: env.CONSUL_HTTP_AUTH }),
     ...(values.datacenter !== undefined && { datacenter: values.datacenter }),
@@ -89,14 +100,27 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
 
 /** The file's token goes before any other where it is not empty. Read at each request: a few bytes, beside an HTTP call. */
 function tokenReader(file: string, other: string | undefined): () => string | undefined {
-  let last = readText(file).trim()
+  let last = ''
+  const read = rereadable(() => readText(file).trim())
+  return () => {
+    last = read() || last
+    return last || other || undefined
+  }
+}
+
+/**
+ * What is read now must be readable; later the last reading stands in where a file is just being replaced.
+ * @throws SidespliceError `agent_file`
+ */
+function rereadable<T>(read: () => T): () => T {
+  let last = read()
   return () => {
     try {
-      last = readFileSync(file, 'utf8').trim() || last
+      last = read()
     } catch {
-      // Being replaced: the last one is as good as any.
+      // The last one is as good as any.
     }
-    return last || other || undefined
+    return last
   }
 }
 

@@ -8,6 +8,8 @@ export function fileSource(options: Omit<ReloadOptions, 'onLoaded' | 'onResult'>
   return {
     settings: () => settings,
     missing: () => [],
+    notices: () => [],
+    watchAges: () => new Map(),
     noteSession: () => {},
     async start(onState, onReload) {
       reload = new Reload({

@@ -8,6 +8,8 @@ import { proxyCommand } from './proxy.ts'
 /** 0 clean, 1 bad usage or configuration, 2 a failure while running. */
 export const exitCodes = { clean: 0, usage: 1, failure: 2 } as const
 
+const testedAgainst = 'Consul: run against 1.8.7; 1.9 to 1.20 from their source'
+
 export interface MainOptions {
   readonly argv: readonly string[]
   /** Registers what SIGUSR1 does; the handler itself is installed before anything is imported. */
@@ -19,7 +21,7 @@ export async function main({ argv, onPrintMetrics }: MainOptions): Promise<void>
     .description(
       'An L4 sidecar proxy for Consul Connect: mutual TLS, identity and authorization for unmodified applications.',
     )
-    .version(version(), '--version', 'print the version')
+    .version(`${version()} (${testedAgainst})`, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(sidesplice --help tells more)')
     .addCommand(proxyCommand({ version: version(), onPrintMetrics }))

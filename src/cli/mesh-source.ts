@@ -23,8 +23,10 @@ export function meshSource(options: MeshSourceOptions): StateSource {
   const stop = new AbortController()
   let mesh: Mesh | undefined
   return {
-    settings: () => settings,
+    settings: () => ({ ...settings, ...drainOf(mesh) }),
     missing: () => mesh?.missing() ?? ['registration'],
+    notices: () => mesh?.notices() ?? [],
+    watchAges: () => mesh?.watchAges() ?? new Map(),
     async start(onState) {
       const onWaiting: FindProxyOptions['onWaiting'] = seen => {
         const why = 'error' in seen ? { error: seen.error.message } : { services_seen: seen.services }
@@ -65,4 +67,11 @@ export function meshSource(options: MeshSourceOptions): StateSource {
     const code = error instanceof SidespliceError ? error.code : String(error)
     log.error({ error: code }, 'what the agent says can not be applied')
   }
+}
+
+function drainOf(mesh: Mesh | undefined): Partial<Pick<ProcessSettings, 'drainMs' | 'drainDelayMs'>> {
+  const registered = mesh?.drainSettings()
+  return registered === undefined
+    ? {}
+    : { drainMs: registered.drainMs, drainDelayMs: registered.drainDelayMs }
 }

@@ -102,6 +102,7 @@ export class Reload {
       metrics: JSON.stringify(now.metrics) === JSON.stringify(next.metrics),
       data_plane: now.dataPlane === next.dataPlane,
       log_json: now.logJson === next.logJson,
+      consul_metrics: now.consulMetrics === next.consulMetrics,
     }
     const keys = Object.entries(same).flatMap(([key, unchanged]) => (unchanged ? [] : [key]))
     if (keys.length > 0) this.#options.log.warn({ keys }, 'these settings have changed and need a restart')

@@ -1,7 +1,6 @@
 // One running sidecar of this process: its proxy, admin listeners, file watch and signals, from start to end.
 import { createMetrics, type Metrics } from '../admin/metrics.ts'
 import { type AdminServer, type AdminSources, serveAdmin } from '../admin/server.ts'
-import type { ProcessSettings } from '../config/config.ts'
 import { Sidecar } from '../proxy/sidecar.ts'
 import { describeSession, describeState } from '../proxy/state.ts'
 import { LineSink } from './line-sink.ts'
@@ -43,9 +42,11 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     generation: () => sidecar.snapshot?.generation ?? 0,
     ready: () => sidecar.missing().length === 0,
     logLinesDropped: () => log.dropped(),
+    watchAges: () => source.watchAges(),
+    ...(source.settings().consulMetrics && { consulNames: () => sidecar.snapshot?.service ?? '' }),
   })
   printOnSignal(options, metrics)
-  const admin = await serveOperators(source.settings(), { sidecar, metrics })
+  const admin = await serveOperators(source, { sidecar, metrics })
   try {
     const started = source.start(
       state => sidecar.apply(state),
@@ -80,14 +81,15 @@ async function stop(
 }
 
 async function serveOperators(
-  { admin, metrics: metricsAddress }: ProcessSettings,
+  source: StateSource,
   { sidecar, metrics }: { readonly sidecar: Sidecar; readonly metrics: Metrics },
 ): Promise<readonly AdminServer[]> {
+  const { admin, metrics: metricsAddress } = source.settings()
   const sources: AdminSources = {
     missing: () => sidecar.missing(),
     metrics,
     sessions: () => sidecar.sessions().map(describeSession),
-    state: () => describeState(sidecar),
+    state: () => describeState(sidecar, source.notices()),
   }
   const servers: AdminServer[] = []
   if (admin !== undefined) servers.push(await serveAdmin('admin', admin, sources))

@@ -18,6 +18,10 @@ export interface StateSource {
   noteSession(record: SessionRecord): void
   /** What of the state is not known yet. */
   missing(): readonly string[]
+  /** What is asked for and not done, for /state. */
+  notices(): readonly string[]
+  /** Milliseconds since each watch of an agent had its last good answer. */
+  watchAges(): ReadonlyMap<string, number>
   /** The sidecar is about to stop: whoever sends it new connections should know. */
   stopping(): Promise<void>
   close(): Promise<void>

@@ -34,6 +34,7 @@ export interface ConfigFile {
   readonly access_log: AccessLog
   readonly admin?: string
   readonly metrics?: string
+  readonly consul_metrics: boolean
   readonly unsafe_admin: boolean
   readonly unsafe_upstream_bind: boolean
   readonly unsafe_local_service: boolean
@@ -63,6 +64,7 @@ export interface ProcessSettings {
   readonly accessLog: AccessLog
   readonly admin: Address | undefined
   readonly metrics: Address | undefined
+  readonly consulMetrics: boolean
 }
 
 export interface Config {
@@ -189,6 +191,7 @@ function typed(file: ConfigFile, folder: string): Config {
       accessLog: file.access_log,
       admin: file.admin === undefined ? undefined : address(file.admin),
       metrics: file.metrics === undefined ? undefined : address(file.metrics),
+      consulMetrics: file.consul_metrics,
     },
   })
 }

@@ -2,6 +2,7 @@
 // Consul's or Envoy's and pass by.
 import { type Address, parseAddress } from '../address.ts'
 import type { Overrides } from './config.ts'
+import { Notices } from './notices.ts'
 import { show } from './problem.ts'
 import { scalarSettings } from './schema.ts'
 
@@ -12,6 +13,8 @@ export interface RegistrationSettings {
   readonly halfCloseTimeoutMs: number
   readonly idleTimeoutMs: number
   readonly endDeniedSessions: boolean
+  readonly drainMs: number
+  readonly drainDelayMs: number
   readonly bindAddress: string | undefined
   readonly bindPort: number | undefined
 }
@@ -53,6 +56,8 @@ const keys: Readonly<Record<string, Key>> = {
   half_close_timeout_ms: duration(1),
   idle_timeout_ms: duration(0),
   end_denied_sessions: boolean,
+  drain: duration(0),
+  drain_delay: duration(0),
   bind_address: text,
   bind_port: port,
 }
@@ -63,20 +68,43 @@ const defaults: Values = {
   half_close_timeout_ms: 300_000,
   idle_timeout_ms: 0,
   end_denied_sessions: true,
+  drain: 30,
+  drain_delay: 0,
 }
+
+// Of the process: who may register a service must not choose them. Access to the agent goes by the names of its flags.
+const agentAccess = [
+  ...[
+    'http_addr',
+    'token',
+    'token_file',
+    'ca_file',
+    'ca_path',
+    'client_cert',
+    'client_key',
+    'tls_server_name',
+  ],
+  ...['datacenter', 'stale', 'cert_file', 'key_file', 'config', 'workers'],
+]
 
 /** Reads registrations one after the other; a value of a wrong type leaves the last good one of its key in force. */
 export class RegistrationReader {
+  readonly notices: Notices
+  /** What the operator has allowed on the command line; a registration can't. */
+  readonly unsafe: { readonly upstreamBind: boolean; readonly localService: boolean }
   readonly #flags: Values
   readonly #good = new Map<string, unknown>()
-  readonly #warn: (message: string) => void
-  readonly #warned = new Set<string>()
 
   constructor(overrides: Overrides, warn: (message: string) => void) {
+    this.notices = new Notices(warn)
+    const given = (name: string) => overrides.get(name)?.value === true
+    this.unsafe = {
+      upstreamBind: given('unsafe_upstream_bind'),
+      localService: given('unsafe_local_service'),
+    }
     this.#flags = Object.fromEntries(
       [...overrides].flatMap(([name, { value }]) => (name in keys ? [[name, keys[name]?.read(value)]] : [])),
     )
-    this.#warn = warn
   }
 
   /**
@@ -95,16 +123,11 @@ export class RegistrationReader {
       halfCloseTimeoutMs: value('half_close_timeout_ms') as number,
       idleTimeoutMs: value('idle_timeout_ms') as number,
       endDeniedSessions: value('end_denied_sessions') as boolean,
+      drainMs: (value('drain') as number) * 1000,
+      drainDelayMs: (value('drain_delay') as number) * 1000,
       bindAddress: value('bind_address') as string | undefined,
       bindPort: value('bind_port') as number | undefined,
     }
-  }
-
-  /** Said once for each different text. */
-  warnOnce(message: string): void {
-    if (this.#warned.has(message)) return
-    this.#warned.add(message)
-    this.#warn(message)
   }
 
   #readOne(scope: string, config: Values): Values {
@@ -112,20 +135,26 @@ export class RegistrationReader {
     for (const [name, raw] of Object.entries(config)) {
       const key = Object.hasOwn(keys, name) ? keys[name] : undefined
       if (key === undefined) {
-        if (scalarSettings().has(name))
-          this.warnOnce(`${scope}: ${name} belongs to the process and is not taken from a registration`)
+        if (belongsToProcess(name))
+          this.notices.note(`${scope}: ${name} belongs to the process and is not taken from a registration`)
         continue
       }
       const value = key.read(raw)
       const place = `${scope} ${name}`
       if (value === undefined)
-        this.warnOnce(`${scope}: ${name}: got ${show(raw)}, expected ${key.takes}; the last good value stays`)
+        this.notices.note(
+          `${scope}: ${name}: got ${show(raw)}, expected ${key.takes}; the last good value stays`,
+        )
       else this.#good.set(place, value)
       const kept = this.#good.get(place)
       if (kept !== undefined) read[name] = kept
     }
     return read
   }
+}
+
+function belongsToProcess(name: string): boolean {
+  return scalarSettings().has(name) || agentAccess.includes(name) || name.startsWith('unsafe_')
 }
 
 /** The registration's address and port, unless its config names others (as Envoy does it; the built-in ignores them). */

@@ -1,5 +1,5 @@
 // Consul's HTTP API as requests and answers: connections, token, headers, errors. Knows no endpoint.
-import { Pool } from 'undici'
+import { buildConnector, Pool } from 'undici'
 import { errorCode, SidespliceError } from '../errors.ts'
 import type { AgentAddress } from './agent-address.ts'
 
@@ -23,7 +23,8 @@ export interface ClientOptions {
   /** Asked for at each request, so that a rotated token is used at once. */
   readonly token: () => string | undefined
   readonly basicAuth?: string
-  readonly tls?: AgentTls
+  /** Asked for at each new connection, so that a rotated certificate is used. */
+  readonly tls?: () => AgentTls
   readonly datacenter?: string
   readonly stale?: boolean
   readonly namespace?: string
@@ -55,6 +56,7 @@ export interface Answer {
 // An answer is a list of instances at the most; more than this is no agent.
 const maxAnswerBytes = 32 * 1024 * 1024
 const bodyTimeoutMs = 30_000
+const connectTimeoutMs = 5_000
 
 export class ConsulClient {
   readonly #options: ClientOptions
@@ -63,22 +65,8 @@ export class ConsulClient {
   constructor(options: ClientOptions) {
     this.#options = options
     const pool = (connections: number | null) => {
-      const { address, tls } = options
-      return new Pool(address.origin, {
-        connections,
-        pipelining: 1,
-        connect: {
-          timeout: 5_000,
-          ...(address.socketPath !== undefined && { socketPath: address.socketPath }),
-          ...(tls !== undefined && {
-            ca: tls.ca,
-            cert: tls.cert,
-            key: tls.key,
-            servername: tls.serverName,
-            rejectUnauthorized: tls.verify,
-          }),
-        },
-      } as Pool.Options)
+      const connect: buildConnector.connector = (to, callback) => connectorOf(options)(to, callback)
+      return new Pool(options.address.origin, { connections, pipelining: 1, connect })
     }
     this.#pools = { watch: pool(lanes.watch), short: pool(lanes.short), upstream: pool(lanes.upstream) }
   }
@@ -144,6 +132,19 @@ export class ConsulClient {
       ...(hasBody && { 'content-type': 'application/json' }),
     }
   }
+}
+
+function connectorOf({ address, tls }: ClientOptions): buildConnector.connector {
+  const { ca, cert, key, serverName, verify } = tls?.() ?? {}
+  return buildConnector({
+    timeout: connectTimeoutMs,
+    ...(address.socketPath !== undefined && { socketPath: address.socketPath }),
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    ...(serverName !== undefined && { servername: serverName }),
+    ...(verify !== undefined && { rejectUnauthorized: verify }),
+  })
 }
 
 async function readText(body: AsyncIterable<Buffer>): Promise<string> {

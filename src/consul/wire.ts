@@ -56,6 +56,8 @@ export interface ProxyService {
   readonly localAddress: string
   readonly localPort: number
   readonly localSocket: string
+  /** Where peers are to connect instead of a port (1.10+). */
+  readonly socketPath: string
   readonly mode: string
   readonly config: Json
   readonly expose: Json
@@ -88,6 +90,7 @@ export function parseProxyService({ body }: Answer): ProxyService {
     id,
     address: optionalText(service.Address, 'Address'),
     port: optionalInteger(service.Port, 'Port'),
+    socketPath: optionalText(service.SocketPath, 'SocketPath'),
     namespace: optionalText(service.Namespace, 'Namespace') || 'default',
     destinationName: text(proxy.DestinationServiceName, 'Proxy.DestinationServiceName'),
     destinationId: optionalText(proxy.DestinationServiceID, 'Proxy.DestinationServiceID'),
@@ -211,6 +214,7 @@ export function parseIntentions({ body }: Answer, service: string): readonly Int
           optionalText(rule.SourceSamenessGroup, 'SourceSamenessGroup') === ''
             ? 'allow'
             : 'deny',
+        ...(permissions.length > 0 && { layer7: true }),
       } as const,
     ]
   })

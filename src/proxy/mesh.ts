@@ -1,17 +1,19 @@
 // A sidecar of a real mesh: everything that its agent says, followed, and made into one desired state after the other.
-import type { Intentions } from '../authorization/intentions.ts'
-import type { RegistrationReader } from '../config/registration.ts'
+import { describeRule, type Intentions } from '../authorization/intentions.ts'
+import type { RegistrationReader, RegistrationSettings } from '../config/registration.ts'
 import { followBlocking } from '../consul/blocking-query.ts'
 import type { ConsulClient } from '../consul/client.ts'
 import { IdentityFollower } from '../consul/identity-follower.ts'
 import { IntentionsFollower } from '../consul/intentions-follower.ts'
-import { UpstreamFollower } from '../consul/upstream-follower.ts'
-import { type Instance, type ProxyService, type ProxyUpstream, parseProxyService } from '../consul/wire.ts'
+import { type ProxyService, type ProxyUpstream, parseProxyService } from '../consul/wire.ts'
 import type { SidespliceError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
-import { discoveryKey, discoveryKeyOf, meshState, startable } from '../snapshot/from-consul.ts'
+import { datacenterOf, meshState, startable } from '../snapshot/from-consul.ts'
+import { inboundRefusal } from '../snapshot/not-done.ts'
 import type { DesiredState } from '../snapshot/snapshot.ts'
+import { AgentContact } from './agent-contact.ts'
 import type { Log } from './log.ts'
+import { MeshUpstreams } from './mesh-upstreams.ts'
 
 export interface MeshOptions {
   readonly client: ConsulClient
@@ -22,30 +24,38 @@ export interface MeshOptions {
   readonly onState: (state: DesiredState) => void
 }
 
-interface FollowedUpstream {
-  readonly follower: UpstreamFollower
-  readonly stop: AbortController
-  instances: readonly Instance[]
-}
+// The watches of a service, as they are named in the log and in metrics.
+const serviceWatches = ['roots', 'leaf', 'intentions', 'default intention']
 
 export class Mesh {
   readonly #options: MeshOptions
   readonly #stop = new AbortController()
-  readonly #upstreams = new Map<string, FollowedUpstream>()
+  readonly #upstreams: MeshUpstreams
   readonly #running = new Set<Promise<unknown>>()
+  readonly #contact: AgentContact
   #proxy: ProxyService | undefined
   #identity: Identity | undefined
   #intentions: Intentions | undefined
   #service: { readonly name: string; readonly stop: AbortController } | undefined
   #scheduled = false
-  #away = false
 
   constructor(options: MeshOptions) {
     this.#options = options
+    const { client, log, reader } = options
+    this.#contact = new AgentContact(log)
+    this.#upstreams = new MeshUpstreams({
+      client,
+      log,
+      contact: this.#contact,
+      notices: reader.notices,
+      run: running => this.#run(running),
+      onChange: () => this.#schedule(),
+    })
   }
 
   start(): void {
     const { client, proxyId } = this.#options
+    this.#contact.begin('registration')
     this.#run(
       followBlocking({
         client,
@@ -54,11 +64,12 @@ export class Mesh {
         cursor: 'hash',
         parse: parseProxyService,
         onValue: proxy => this.#takeProxy(proxy),
-        onFailure: error => this.#noteFailure(error, 'registration'),
-        onContact: () => this.#noteContact(),
+        onFailure: error => this.#contact.failed('registration', error),
+        onContact: () => this.#contact.answered('registration'),
         signal: this.#stop.signal,
       }),
     )
+    this.#upstreams.start()
   }
 
   /** What is not there yet. */
@@ -66,28 +77,53 @@ export class Mesh {
     return [
       ...(this.#proxy === undefined ? ['registration'] : []),
       ...(this.#identity === undefined ? ['certificates'] : []),
-      ...(this.#proxy !== undefined && this.#proxy.localPort !== 0 && this.#intentions === undefined
-        ? ['intentions']
-        : []),
+      ...this.#missingOfListener(),
     ]
+  }
+
+  /** What is asked for and not done. */
+  notices(): readonly string[] {
+    return [
+      ...this.#options.reader.notices.list(),
+      ...this.#upstreams.notices(),
+      ...layer7Lines(this.#intentions),
+    ]
+  }
+
+  /** Milliseconds since each watch's last good answer. */
+  watchAges(): ReadonlyMap<string, number> {
+    return this.#contact.ages()
+  }
+
+  /** How long a stop may take, as the registration has it; undefined until it is known. */
+  drainSettings(): Pick<RegistrationSettings, 'drainMs' | 'drainDelayMs'> | undefined {
+    return this.#proxy && this.#options.reader.read(['proxy.config', this.#proxy.config])
   }
 
   /** A dial has failed: what can be asked for again is. */
   wakeUpstream(listener: string): void {
-    this.#upstreams.get(discoveryKeyOf(listener))?.follower.wake()
+    this.#upstreams.wake(listener)
   }
 
   async close(): Promise<void> {
     this.#stop.abort()
     this.#service?.stop.abort()
-    for (const { stop } of this.#upstreams.values()) stop.abort()
+    this.#upstreams.close()
     await Promise.all(this.#running)
+  }
+
+  #missingOfListener(): readonly string[] {
+    if (this.#proxy === undefined || this.#proxy.localPort === 0) return []
+    const refusal = inboundRefusal(this.#proxy, this.#options.reader)
+    if (refusal !== undefined) return [`public listener (${refusal})`]
+    return this.#intentions === undefined ? ['intentions'] : []
   }
 
   #takeProxy(proxy: ProxyService): void {
     this.#proxy = proxy
+    this.#options.reader.notices.begin()
     if (this.#service?.name !== proxy.destinationName) this.#followService(proxy.destinationName)
-    this.#followUpstreams(startable(proxy, this.#options.reader))
+    this.#followUpstreams()
     this.#schedule()
   }
 
@@ -102,15 +138,18 @@ export class Mesh {
     const common = {
       client,
       service: name,
-      onFailure: (error: SidespliceError, what: string) => this.#noteFailure(error, what),
-      onContact: () => this.#noteContact(),
+      onFailure: (error: SidespliceError, what: string) => this.#contact.failed(what, error),
+      onContact: (what: string) => this.#contact.answered(what),
       signal: stop.signal,
     }
+    for (const watch of serviceWatches) this.#contact.begin(watch)
     const identity = new IdentityFollower({
       ...common,
       onIdentity: taken => {
         if (stop.signal.aborted) return
         this.#identity = taken
+        // It tells our datacenter, on which hangs what can be started.
+        this.#followUpstreams()
         this.#schedule()
       },
       onRefused: (error, what) =>
@@ -121,54 +160,20 @@ export class Mesh {
       onIntentions: known => {
         if (stop.signal.aborted) return
         this.#intentions = known
+        for (const line of layer7Lines(known)) this.#options.reader.notices.say(line)
         this.#schedule()
       },
-      onWarning: message => this.#options.reader.warnOnce(message),
+      onWarning: message => this.#options.reader.notices.say(message),
     })
     this.#run(identity.run())
     this.#run(intentions.run())
   }
 
-  #followUpstreams(wanted: readonly ProxyUpstream[]): void {
-    const keys = new Set(wanted.map(discoveryKey))
-    for (const [key, { stop }] of this.#upstreams) {
-      if (keys.has(key)) continue
-      stop.abort()
-      this.#upstreams.delete(key)
-    }
-    for (const upstream of wanted)
-      if (!this.#upstreams.has(discoveryKey(upstream))) this.#followUpstream(upstream)
-  }
-
-  #followUpstream(upstream: ProxyUpstream): void {
-    const { client, log } = this.#options
-    const stop = new AbortController()
-    const followed: FollowedUpstream = {
-      stop,
-      instances: [],
-      follower: new UpstreamFollower({
-        client,
-        name: upstream.name,
-        type: upstream.type === 'prepared_query' ? 'prepared_query' : 'service',
-        namespace: upstream.namespace,
-        datacenter: upstream.datacenter,
-        onInstances: instances => {
-          if (JSON.stringify(instances) === JSON.stringify(followed.instances)) return
-          followed.instances = instances
-          this.#schedule()
-        },
-        onHidden: () =>
-          log.warn(
-            { upstream: upstream.name },
-            'the agent hides its instances from this token; the known ones stay',
-          ),
-        onFailure: (error, what) => this.#noteFailure(error, what),
-        onContact: () => this.#noteContact(),
-        signal: stop.signal,
-      }),
-    }
-    this.#upstreams.set(discoveryKey(upstream), followed)
-    this.#run(followed.follower.run())
+  #followUpstreams(): void {
+    if (this.#proxy === undefined) return
+    const datacenter = this.#identity && datacenterOf(this.#identity)
+    const wanted = startable(this.#proxy, { reader: this.#options.reader, datacenter })
+    this.#upstreams.follow(wanted)
   }
 
   /** What changes together is applied together: a turn of the loop gathers it. */
@@ -182,7 +187,7 @@ export class Mesh {
         proxy: this.#proxy,
         identity: this.#identity,
         intentions: this.#intentions,
-        instances: (upstream: ProxyUpstream) => this.#upstreams.get(discoveryKey(upstream))?.instances ?? [],
+        instances: (upstream: ProxyUpstream) => this.#upstreams.instances(upstream),
       }
       try {
         this.#options.onState(meshState(facts, this.#options.reader))
@@ -196,26 +201,6 @@ export class Mesh {
     })
   }
 
-  /** One line when the agent goes, one when it is back; what it refuses is said by itself. */
-  #noteFailure(error: SidespliceError, what: string): void {
-    const { log } = this.#options
-    if (error.code === 'agent_unreachable') {
-      if (!this.#away)
-        log.warn(
-          { error: error.message },
-          'the agent does not answer; what is known of the mesh stays in use',
-        )
-      this.#away = true
-      return
-    }
-    log.warn({ what, error: error.message }, 'the agent refused; what is known stays in use')
-  }
-
-  #noteContact(): void {
-    if (this.#away) this.#options.log.info({}, 'the agent answers again')
-    this.#away = false
-  }
-
   #run(running: Promise<unknown>): void {
     const caught = running
       .catch((error: unknown) =>
@@ -224,4 +209,8 @@ export class Mesh {
       .finally(() => this.#running.delete(caught))
     this.#running.add(caught)
   }
+}
+
+function layer7Lines(intentions: Intentions | undefined): readonly string[] {
+  return (intentions?.rules ?? []).filter(rule => rule.layer7).map(rule => `intention ${describeRule(rule)}`)
 }

@@ -7,7 +7,7 @@ import { formatPattern } from '../identity/spiffe-id.ts'
 import type { Sidecar } from './sidecar.ts'
 
 /** Plain data for JSON; no key, no certificate text. */
-export function describeState(sidecar: Sidecar): object {
+export function describeState(sidecar: Sidecar, notDone: readonly string[]): object {
   const { snapshot } = sidecar
   const listeners = sidecar.listeners().map(({ key, direction, name, bind, error }) => ({
     key,
@@ -19,6 +19,7 @@ export function describeState(sidecar: Sidecar): object {
   const common = {
     ready: sidecar.missing().length === 0,
     missing: sidecar.missing(),
+    not_done: notDone,
     data_plane: sidecar.dataPlaneName,
     listeners,
   }

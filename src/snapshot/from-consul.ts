@@ -4,9 +4,10 @@ import type { Intentions } from '../authorization/intentions.ts'
 import { show } from '../config/problem.ts'
 import { publicBind, type RegistrationReader } from '../config/registration.ts'
 import type { Instance, ProxyService, ProxyUpstream } from '../consul/wire.ts'
-import { spiffeIdOf } from '../identity/consul-service.ts'
+import { consulServiceOf, spiffeIdOf } from '../identity/consul-service.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Endpoint } from '../upstream/endpoint.ts'
+import { inboundRefusal, type UpstreamContext, upstreamRefusal, withoutEffect } from './not-done.ts'
 import type { DesiredState, Inbound, Upstream } from './snapshot.ts'
 
 export interface MeshFacts {
@@ -21,17 +22,25 @@ const nobody: Intentions = { rules: [], defaultAction: 'deny' }
 
 export function meshState(facts: MeshFacts, reader: RegistrationReader): DesiredState {
   const { proxy, identity } = facts
+  for (const line of withoutEffect(proxy)) reader.notices.note(line)
   const inbound = inboundOf(facts, reader)
   return Object.freeze({
     service: proxy.destinationName,
     identity,
     ...(inbound !== undefined && { inbound }),
-    upstreams: startable(proxy, reader).map(upstream => upstreamOf(upstream, facts, reader)),
+    upstreams: startable(proxy, { reader, datacenter: datacenterOf(identity) }).map(upstream =>
+      upstreamOf(upstream, facts, reader),
+    ),
   })
 }
 
 function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader): Inbound | undefined {
   const settings = reader.read(['proxy.config', proxy.config])
+  const refusal = inboundRefusal(proxy, reader)
+  if (refusal !== undefined) {
+    reader.notices.note(`the public listener is not started: ${refusal}`)
+    return undefined
+  }
   const bind = publicBind(settings, proxy)
   if (bind === undefined || proxy.localPort < 1 || proxy.localPort > 65_535) return undefined
   return {
@@ -48,37 +57,26 @@ function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader)
 }
 
 /** What this version can't start is named, once, and left out; the rest goes on. */
-export function startable(proxy: ProxyService, reader: RegistrationReader): readonly ProxyUpstream[] {
+export function startable(
+  proxy: ProxyService,
+  { reader, datacenter }: Pick<UpstreamContext, 'datacenter'> & { readonly reader: RegistrationReader },
+): readonly ProxyUpstream[] {
   const taken = new Set<string>()
   return proxy.upstreams.filter(upstream => {
-    const because = unsupported(upstream)
+    const because = upstreamRefusal(upstream, { proxy, reader, datacenter })
     const place = formatAddress(bindOf(upstream))
-    if (because !== undefined) reader.warnOnce(`upstream ${upstream.name} is not started: ${because}`)
-    else if (taken.has(place))
-      reader.warnOnce(`upstream ${upstream.name} is not started: ${place} is another's`)
-    else {
+    if (because === undefined && !taken.has(place)) {
       taken.add(place)
       return true
     }
+    reader.notices.note(`upstream ${upstream.name} is not started: ${because ?? `${place} is another's`}`)
     return false
   })
 }
 
-function unsupported({
-  type,
-  socketPath,
-  peer,
-  bindPort,
-  meshGatewayMode,
-  partition,
-}: ProxyUpstream): string | undefined {
-  if (socketPath !== '') return 'LocalBindSocketPath is not supported'
-  if (peer !== '') return 'DestinationPeer is not supported'
-  if (meshGatewayMode === 'local' || meshGatewayMode === 'remote')
-    return `MeshGateway.Mode ${meshGatewayMode} is not supported`
-  if (type !== 'service' && type !== 'prepared_query') return `DestinationType ${type} is not known`
-  if (partition !== 'default') return 'DestinationPartition is not supported'
-  return bindPort < 1 || bindPort > 65_535 ? 'it has no LocalBindPort' : undefined
+/** Our own datacenter, as our certificate has it. */
+export function datacenterOf({ leaf }: Identity): string | undefined {
+  return consulServiceOf(leaf.id)?.datacenter
 }
 
 /** What its endpoints are found by: the same for an upstream that moves to another port. */
@@ -118,7 +116,7 @@ function endpointOf(instance: Instance, { leaf }: Identity, reader: Registration
   try {
     return [{ address: { host, port }, expect: [spiffeIdOf(leaf.id.trustDomain, service)], weight }]
   } catch {
-    reader.warnOnce(
+    reader.notices.say(
       `the instance at ${host}:${port} is left out: ${show(service.service)} can not be part of a SPIFFE ID`,
     )
     return []

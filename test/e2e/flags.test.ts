@@ -122,10 +122,12 @@ describe('usage', { concurrency: 3 }, () => {
     assert.match(command.stderr, /^Usage: sidesplice /)
   })
 
-  test('--version prints the version', async t => {
+  test('--version prints the version, and what it was run against', async t => {
     const command = run(t, ['--version'])
     assert.equal((await command.end()).code, 0)
-    assert.equal(command.stdout, `${packageJson().version}\n`)
+    const against = 'run against 1.8.7; 1.9 to 1.20 from their source'
+    assert.equal(command.stdout, `${packageJson().version} (Consul: ${against})\n`)
+    assert.ok(readFileSync(join(packageRoot, 'README.md'), 'utf8').includes(against))
   })
 })
 

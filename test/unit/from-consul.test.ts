@@ -119,7 +119,7 @@ test('an upstream that can not be served is named and left out, the others are s
   const Upstreams = [
     { DestinationName: 'a', LocalBindSocketPath: '/run/a.sock' },
     { DestinationName: 'b', LocalBindPort: 2, DestinationPeer: 'other' },
-    { DestinationName: 'c', LocalBindPort: 3, MeshGateway: { Mode: 'local' } },
+    { DestinationName: 'c', LocalBindPort: 3, Datacenter: 'dc2', MeshGateway: { Mode: 'local' } },
     { DestinationName: 'd' },
     { DestinationName: 'e', LocalBindPort: 5 },
     { DestinationName: 'f', LocalBindPort: 5 },

@@ -38,6 +38,7 @@ test('the README names every metric of ours, and none that there is not', async 
     generation: () => 0,
     ready: () => true,
     logLinesDropped: () => 0,
+    watchAges: () => new Map([['roots', 0]]),
   })
   const served = new Set(
     [...(await metrics.text()).matchAll(/^# TYPE (sidesplice_\w+)/gm)].map(match => match[1]),
