@@ -1,6 +1,7 @@
 // The desired state from a Consul agent, for a registered proxy.
 import type { ProcessSettings } from '../config/config.ts'
 import type { RegistrationReader } from '../config/registration.ts'
+import { askAgentBy } from '../consul/authorize.ts'
 import type { ConsulClient } from '../consul/client.ts'
 import { type FindProxyOptions, findProxy, nameOf } from '../consul/find-proxy.ts'
 import { SidespliceError } from '../errors.ts'
@@ -24,6 +25,7 @@ export function meshSource(options: MeshSourceOptions): StateSource {
   let mesh: Mesh | undefined
   return {
     settings: () => ({ ...settings, ...drainOf(mesh) }),
+    askAgent: askAgentBy(client),
     missing: () => mesh?.missing() ?? ['registration'],
     notices: () => mesh?.notices() ?? [],
     watchAges: () => mesh?.watchAges() ?? new Map(),

@@ -8,6 +8,12 @@ import { requireAvailable } from '../data-plane/open.ts'
 import { SidespliceError } from '../errors.ts'
 import { uselessRules } from '../snapshot/from-config.ts'
 import { type AgentValues, clientOptions } from './agent-options.ts'
+import {
+  type AuthorizationValues,
+  authorizationOption,
+  overRegistration,
+  refuseWithFile,
+} from './authorization-flag.ts'
 import { fileSource } from './file-source.ts'
 import { load } from './load.ts'
 import type { ProcessLog } from './logger.ts'
@@ -15,7 +21,7 @@ import { meshSource } from './mesh-source.ts'
 import type { StateSource } from './source.ts'
 import { parseWait } from './wait.ts'
 
-export interface ProxyValues extends AgentValues {
+export interface ProxyValues extends AgentValues, AuthorizationValues {
   readonly config?: string
   readonly check?: boolean
   readonly sidecarFor?: string
@@ -42,6 +48,7 @@ export function modeOptions(): readonly Option[] {
     ),
     new Option('--proxy-id <id>', 'ID of the registered proxy that this is [CONNECT_PROXY_ID]'),
     new Option('--wait <time>', 'how long to wait for the registration: 60s, 5m, 0 or forever (default 60s)'),
+    authorizationOption(),
     new Option('--pprof-addr <address>', "of Consul's proxy; accepted and ignored").hideHelp(),
   ]
 }
@@ -64,7 +71,7 @@ export async function prepare(
   return { ...prepared, warnings: [...prepared.warnings, ignored] }
 
   function prepareMode(): Promise<Prepared> {
-    if (values.config !== undefined) return prepareFile(values.config, overrides)
+    if (values.config !== undefined) return prepareFile(values.config, values, overrides)
     if (proxyId) return prepareMesh({ proxyId }, { values, overrides, env })
     if (sidecarFor) return prepareMesh({ sidecarFor }, { values, overrides, env })
     const message = 'one of --config <file>, --sidecar-for <id> and --proxy-id <id> is needed'
@@ -72,7 +79,8 @@ export async function prepare(
   }
 }
 
-async function prepareFile(file: string, overrides: Overrides): Promise<Prepared> {
+async function prepareFile(file: string, values: ProxyValues, overrides: Overrides): Promise<Prepared> {
+  refuseWithFile(values)
   const loaded = await load(file, overrides)
   const { config, desired } = loaded
   const { keyFile } = config.identityFiles
@@ -99,6 +107,7 @@ async function prepareMesh(
   }: { readonly values: ProxyValues; readonly overrides: Overrides; readonly env: NodeJS.ProcessEnv },
 ): Promise<Prepared> {
   const settings = processSettings(overrides)
+  const flags = overRegistration(values, overrides)
   const client = clientOptions(values, env)
   const waitMs = parseWait(values.wait ?? '60s')
   const agent = client.address.socketPath ?? client.address.origin
@@ -113,7 +122,7 @@ async function prepareMesh(
         wanted,
         waitMs,
         settings,
-        reader: new RegistrationReader(overrides, message => log.warn({}, message)),
+        reader: new RegistrationReader(flags, message => log.warn({}, message)),
         log,
       }),
   }

@@ -29,6 +29,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     log,
     accessLog: () => source.settings().accessLog,
     missing: () => source.missing(),
+    ...(source.askAgent !== undefined && { askAgent: source.askAgent }),
     onSession: record => {
       metrics?.noteSession(record)
       source.noteSession(record)

@@ -1,9 +1,12 @@
 // Where a sidecar's desired state comes from: a file, or a Consul agent.
+import type { AskAgent } from '../authorization/authorization.ts'
 import type { ProcessSettings } from '../config/config.ts'
 import type { SessionRecord } from '../data-plane/interface.ts'
 import type { DesiredState } from '../snapshot/snapshot.ts'
 
 export interface StateSource {
+  /** Absent where there is no agent that could be asked about a peer. */
+  readonly askAgent?: AskAgent
   /** As they are now. */
   settings(): ProcessSettings
   /**

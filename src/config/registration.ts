@@ -15,9 +15,14 @@ export interface RegistrationSettings {
   readonly endDeniedSessions: boolean
   readonly drainMs: number
   readonly drainDelayMs: number
+  readonly authorization: AuthorizedBy
   readonly bindAddress: string | undefined
   readonly bindPort: number | undefined
 }
+
+/** Evaluated here, or by the agent for each connection. */
+export const authorizedBy = ['intentions', 'agent'] as const
+export type AuthorizedBy = (typeof authorizedBy)[number]
 
 type Values = Readonly<Record<string, unknown>>
 
@@ -48,6 +53,10 @@ const boolean: Key = {
   read: value => (typeof value === 'boolean' ? value : undefined),
 }
 const text: Key = { takes: 'text', read: value => (typeof value === 'string' ? value : undefined) }
+const choice = (choices: readonly string[]): Key => ({
+  takes: `one of ${choices.join(', ')}`,
+  read: value => (typeof value === 'string' && choices.includes(value) ? value : undefined),
+})
 
 const keys: Readonly<Record<string, Key>> = {
   handshake_timeout_ms: duration(1),
@@ -58,6 +67,7 @@ const keys: Readonly<Record<string, Key>> = {
   end_denied_sessions: boolean,
   drain: duration(0),
   drain_delay: duration(0),
+  authorization: choice(authorizedBy),
   bind_address: text,
   bind_port: port,
 }
@@ -70,6 +80,7 @@ const defaults: Values = {
   end_denied_sessions: true,
   drain: 30,
   drain_delay: 0,
+  authorization: 'intentions',
 }
 
 // Of the process: who may register a service must not choose them. Access to the agent goes by the names of its flags.
@@ -125,6 +136,7 @@ export class RegistrationReader {
       endDeniedSessions: value('end_denied_sessions') as boolean,
       drainMs: (value('drain') as number) * 1000,
       drainDelayMs: (value('drain_delay') as number) * 1000,
+      authorization: value('authorization') as AuthorizedBy,
       bindAddress: value('bind_address') as string | undefined,
       bindPort: value('bind_port') as number | undefined,
     }

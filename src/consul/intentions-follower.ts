@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Action, decide, type Intention, type Intentions } from '../authorization/intentions.ts'
 import type { SidespliceError } from '../errors.ts'
+import { authorizeRequest } from './authorize.ts'
 import { Alarm } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient, Request } from './client.ts'
@@ -115,15 +116,7 @@ export class IntentionsFollower {
       onFailure: error => onFailure(error, 'default intention'),
       turn: async () => {
         const uri = `spiffe://${randomUUID()}.consul/ns/default/dc/none/svc/${randomUUID()}`
-        const body = { Target: service, ClientCertURI: uri, ClientCertSerial: '01' }
-        const path = '/v1/agent/connect/authorize'
-        const answer = await this.#ask({
-          lane: 'short',
-          path,
-          method: 'POST',
-          body,
-          timeoutMs: shortAnswerMs,
-        })
+        const answer = await this.#ask(authorizeRequest({ service, uri, serial: '01' }))
         const { authorized, reason } = parseAuthorization(answer)
         onContact('default intention')
         const counts = !reason.startsWith('Matched ')

@@ -1,4 +1,5 @@
 // The shapes of the agent's answers, known nowhere else: JSON in, typed values out. Unknown fields are ignored.
+import type { AgentVerdict } from '../authorization/authorization.ts'
 import type { Intention } from '../authorization/intentions.ts'
 import type { Answer } from './client.ts'
 import {
@@ -221,12 +222,11 @@ export function parseIntentions({ body }: Answer, service: string): readonly Int
 }
 
 /** POST /v1/agent/connect/authorize */
-export function parseAuthorization({ body }: Answer): {
-  readonly authorized: boolean
-  readonly reason: string
-} {
-  const answer = object(body, 'authorize')
-  return { authorized: answer.Authorized === true, reason: optionalText(answer.Reason, 'Reason') }
+export function parseAuthorization({ body }: Answer): AgentVerdict {
+  const { Authorized: authorized, Reason } = object(body, 'authorize')
+  // An answer that says neither is no denial: it must not end what lives.
+  if (typeof authorized !== 'boolean') throw shapeError('Authorized', 'true or false')
+  return { authorized, reason: optionalText(Reason, 'Reason') }
 }
 
 function withNewline(pem: string): string {

@@ -1,10 +1,11 @@
-// Whether a peer may reach the local app: a pure function of the snapshot and what the peer proved.
+// Whether a peer may reach the local app: a pure function of the snapshot and what the peer proved. Where the agent decides, it
+// is asked only about a peer that passed everything here.
 import { authorize } from '../authorization/authorization.ts'
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.ts'
-import type { Inbound, Snapshot } from '../snapshot/snapshot.ts'
-import type { AdmitAnswer, AdmitQuestion } from './policy.ts'
+import type { Snapshot } from '../snapshot/snapshot.ts'
+import type { Admission, AdmitAnswer, AdmitQuestion, Undecided } from './policy.ts'
 
-export function admit(snapshot: Snapshot, question: AdmitQuestion): AdmitAnswer {
+export function admit(snapshot: Snapshot, question: AdmitQuestion): AdmitAnswer | Undecided {
   const { session } = question
   const { generation, inbound } = snapshot
   const refuse = { session, generation, admitted: false } as const
@@ -12,9 +13,15 @@ export function admit(snapshot: Snapshot, question: AdmitQuestion): AdmitAnswer 
 
   const peer = soleSpiffeId(question.uriSans)
   if (typeof peer === 'string') return { ...refuse, reason: 'peer_identity_refused', detail: peer }
-  const denial = denialOf(snapshot, inbound, peer)
-  if (denial !== undefined) return { ...refuse, ...denial, peer: peer.uri }
-  return {
+  const { trustDomain } = snapshot.identity.leaf.id
+  if (peer.trustDomain !== trustDomain) {
+    const detail = `got ${peer.trustDomain}, ours is ${trustDomain}`
+    return { ...refuse, reason: 'foreign_trust_domain', detail, peer: peer.uri }
+  }
+  const verdict = authorize(inbound.authorization, peer)
+  if (verdict.allowed === false)
+    return { ...refuse, reason: 'denied', detail: verdict.because, peer: peer.uri }
+  const admission: Admission = {
     session,
     generation,
     admitted: true,
@@ -22,19 +29,13 @@ export function admit(snapshot: Snapshot, question: AdmitQuestion): AdmitAnswer 
     target: inbound.localApp,
     connectTimeoutMs: inbound.localConnectTimeoutMs,
   }
-}
-
-/** Why the peer is refused, undefined where it is allowed. */
-export function denialOf(
-  { identity }: Pick<Snapshot, 'identity'>,
-  { authorization }: Pick<Inbound, 'authorization'>,
-  peer: SpiffeId,
-): { readonly reason: 'foreign_trust_domain' | 'denied'; readonly detail: string } | undefined {
-  const own = identity.leaf.id.trustDomain
-  if (peer.trustDomain !== own)
-    return { reason: 'foreign_trust_domain', detail: `got ${peer.trustDomain}, ours is ${own}` }
-  const verdict = authorize(authorization, peer)
-  return verdict.allowed ? undefined : { reason: 'denied', detail: verdict.because }
+  if (verdict.allowed) return admission
+  const { service } = snapshot
+  return {
+    admitted: undefined,
+    question: { service, uri: peer.uri, serial: question.serial },
+    admission,
+  }
 }
 
 /** X.509-SVID section 2: exactly one URI SAN, and it is a SPIFFE ID. */

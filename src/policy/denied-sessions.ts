@@ -1,7 +1,7 @@
-// Which live sessions a new snapshot no longer allows.
-import { authorize } from '../authorization/authorization.ts'
-import { parseSpiffeId } from '../identity/spiffe-id.ts'
-import type { Snapshot } from '../snapshot/snapshot.ts'
+// Which live sessions a new snapshot no longer allows, and which of them only the agent can tell about.
+import { type AgentQuestion, authorize } from '../authorization/authorization.ts'
+import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.ts'
+import type { Inbound, Snapshot } from '../snapshot/snapshot.ts'
 import type { LiveSession, SessionId } from './policy.ts'
 
 /**
@@ -14,9 +14,37 @@ export function deniedSessions(
   sessions: readonly LiveSession[],
 ): readonly SessionId[] {
   if (inbound === undefined || !inbound.endDeniedSessions) return []
-  const denied = (session: LiveSession) =>
-    session.listener === inbound.key &&
-    session.peer !== undefined &&
-    !authorize(inbound.authorization, parseSpiffeId(session.peer)).allowed
-  return sessions.filter(denied).map(session => session.id)
+  return known(inbound, sessions)
+    .filter(({ peer }) => authorize(inbound.authorization, peer).allowed === false)
+    .map(({ id }) => id)
+}
+
+/**
+ * The same sessions where the agent decides: those that go on unless it denies, by what it is asked. One of a former trust domain
+ * is asked about as the service of ours that it names, since a rule for that is one for both.
+ */
+export function sessionsToAskAbout(
+  { inbound, identity, service }: Snapshot,
+  sessions: readonly LiveSession[],
+): readonly { readonly question: AgentQuestion; readonly sessions: readonly SessionId[] }[] {
+  if (inbound === undefined || !inbound.endDeniedSessions) return []
+  const { trustDomain } = identity.leaf.id
+  const byPeer = new Map<string, SessionId[]>()
+  for (const { id, peer } of known(inbound, sessions)) {
+    if (authorize(inbound.authorization, peer).allowed !== undefined) continue
+    const uri = `spiffe://${trustDomain}/${peer.segments.join('/')}`
+    const ids = byPeer.get(uri)
+    if (ids === undefined) byPeer.set(uri, [id])
+    else ids.push(id)
+  }
+  return [...byPeer].map(([uri, ids]) => ({ question: { service, uri }, sessions: ids }))
+}
+
+function known(
+  { key }: Inbound,
+  sessions: readonly LiveSession[],
+): readonly { readonly id: SessionId; readonly peer: SpiffeId }[] {
+  return sessions.flatMap(({ id, listener, peer }) =>
+    listener === key && peer !== undefined ? [{ id, peer: parseSpiffeId(peer) }] : [],
+  )
 }

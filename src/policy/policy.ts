@@ -1,5 +1,6 @@
 // The questions that are put to policy, and its answers: plain data, the same whoever asks.
 import type { Address } from '../address.ts'
+import type { AgentQuestion } from '../authorization/authorization.ts'
 
 export type SessionId = number
 /** Increases with every change of desired state. */
@@ -22,6 +23,14 @@ export interface Admission {
   readonly peer: string
   readonly target: Address
   readonly connectTimeoutMs: number
+}
+
+/** A peer that nothing here speaks against: the agent has to be asked, by the state of this generation. */
+export interface Undecided {
+  readonly admitted: undefined
+  readonly question: AgentQuestion
+  /** The answer, where the agent allows. */
+  readonly admission: Admission
 }
 
 export interface RouteQuestion {

@@ -1,10 +1,11 @@
-// The listeners that a snapshot asks for, in the data plane's terms.
-import type { ListenerSpec } from '../data-plane/interface.ts'
+// The listeners that a snapshot asks for, in the data plane's terms, and whether what it reports of them is news.
+import { formatAddress } from '../address.ts'
+import type { ListenerReport, ListenerSpec } from '../data-plane/interface.ts'
 import type { DesiredState } from '../snapshot/snapshot.ts'
 
 // A decision that takes longer is worth less than an error that the app can see; a queue longer than this is an attack or an
 // outage, and the connections in it would time out anyway.
-const policyTimeoutMs = 2_000
+export const policyTimeoutMs = 2_000
 const maxWaiting = 1_024
 
 export function listenersOf(state: DesiredState): readonly ListenerSpec[] {
@@ -34,4 +35,12 @@ export function listenersOf(state: DesiredState): readonly ListenerSpec[] {
     })
   }
   return specs
+}
+
+export function saysTheSame(former: ListenerReport, report: ListenerReport): boolean {
+  return (
+    former.error === report.error &&
+    former.name === report.name &&
+    formatAddress(former.bind) === formatAddress(report.bind)
+  )
 }

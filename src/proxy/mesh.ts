@@ -116,7 +116,9 @@ export class Mesh {
     if (this.#proxy === undefined || this.#proxy.localPort === 0) return []
     const refusal = inboundRefusal(this.#proxy, this.#options.reader)
     if (refusal !== undefined) return [`public listener (${refusal})`]
-    return this.#intentions === undefined ? ['intentions'] : []
+    // Where the agent decides they are news, and nothing waits for them.
+    const { authorization } = this.#options.reader.read(['proxy.config', this.#proxy.config])
+    return authorization === 'intentions' && this.#intentions === undefined ? ['intentions'] : []
   }
 
   #takeProxy(proxy: ProxyService): void {

@@ -1,5 +1,6 @@
 // One sidecar, put together: desired state in, decisions to the data plane, records and reports out.
 import { formatAddress } from '../address.ts'
+import type { AskAgent } from '../authorization/authorization.ts'
 import type { AccessLog } from '../config/config.ts'
 import type {
   Counters,
@@ -17,8 +18,9 @@ import { route } from '../policy/route.ts'
 import { uselessRules } from '../snapshot/from-config.ts'
 import type { DesiredState, Snapshot } from '../snapshot/snapshot.ts'
 import { logSession } from './access-log.ts'
+import { AgentAuthorization } from './agent-authorization.ts'
 import { ExpiryWatch } from './expiry.ts'
-import { listenersOf } from './listeners.ts'
+import { listenersOf, saysTheSame } from './listeners.ts'
 import type { Log } from './log.ts'
 
 export interface SidecarOptions {
@@ -28,6 +30,7 @@ export interface SidecarOptions {
   readonly accessLog: () => AccessLog
   /** What the source of the desired state does not know yet. */
   readonly missing: () => readonly string[]
+  readonly askAgent?: AskAgent
   readonly onSession: (record: SessionRecord) => void
 }
 
@@ -36,6 +39,7 @@ export class Sidecar {
   readonly #options: SidecarOptions
   readonly #dataPlane: DataPlane
   readonly #expiry: ExpiryWatch
+  readonly #agentAuthorization: AgentAuthorization
   readonly #listeners = new Map<string, ListenerReport>()
   #snapshot: Snapshot | undefined
   #applying: Promise<void> = Promise.resolve()
@@ -51,7 +55,11 @@ export class Sidecar {
       policy: {
         admit: (questions, answer) => {
           const snapshot = this.#snapshot
-          if (snapshot !== undefined) answer(questions.map(question => admit(snapshot, question)))
+          if (snapshot === undefined) return
+          this.#agentAuthorization.complete(
+            questions.map(question => admit(snapshot, question)),
+            answer,
+          )
         },
         route: (questions, answer) => {
           const snapshot = this.#snapshot
@@ -80,6 +88,8 @@ export class Sidecar {
     this.#dataPlane = opened.dataPlane
     this.dataPlaneName = opened.name
     this.#expiry = new ExpiryWatch(log)
+    const { dataPlane } = opened
+    this.#agentAuthorization = new AgentAuthorization({ ask: options.askAgent, dataPlane, log })
     log.info({ data_plane: opened.name, why: opened.why }, 'data plane chosen')
   }
 
@@ -137,6 +147,7 @@ export class Sidecar {
     await this.#applying
     const drained = await this.#dataPlane.drain(options)
     await this.#dataPlane.close()
+    this.#agentAuthorization.close()
     this.#expiry.close()
     return drained
   }
@@ -158,6 +169,7 @@ export class Sidecar {
       deniedSessions(snapshot, this.#dataPlane.sessions()),
       'no_longer_allowed',
     )
+    this.#agentAuthorization.noteState(snapshot)
     const reports = await bound
     const wanted = new Set(specs.map(spec => spec.key))
     for (const key of this.#listeners.keys()) if (!wanted.has(key)) this.#dropListener(key)
@@ -203,15 +215,13 @@ export class Sidecar {
 
   #noteListener(report: ListenerReport): void {
     const former = this.#listeners.get(report.key)
-    const address = formatAddress(report.bind)
-    const unchanged =
-      former !== undefined &&
-      former.error === report.error &&
-      formatAddress(former.bind) === address &&
-      former.name === report.name
     this.#listeners.set(report.key, report)
-    if (unchanged) return
-    const fields = { direction: report.direction, service: report.name, address }
+    if (former !== undefined && saysTheSame(former, report)) return
+    const fields = {
+      direction: report.direction,
+      service: report.name,
+      address: formatAddress(report.bind),
+    }
     if (report.error === undefined) this.#options.log.info(fields, 'listening')
     else this.#options.log.error({ ...fields, error: report.error }, 'can not listen, trying again')
   }

@@ -77,6 +77,11 @@ export function describeSession(session: SessionView): object {
 
 function describeAuthorization(authorization: Authorization): object {
   if (authorization.by === 'allow') return { allow: authorization.allow.map(formatPattern) }
+  if (authorization.by === 'agent') return { authorization: 'agent' }
   const { rules, defaultAction } = authorization.intentions
-  return { intentions: rules.map(describeRule), default_intention: defaultAction }
+  return {
+    authorization: 'intentions',
+    intentions: rules.map(describeRule),
+    default_intention: defaultAction,
+  }
 }

@@ -47,7 +47,10 @@ function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader)
     key: 'public',
     bind,
     localApp: { host: proxy.localAddress || '127.0.0.1', port: proxy.localPort },
-    authorization: { by: 'intentions', intentions: intentions ?? nobody },
+    authorization:
+      settings.authorization === 'agent'
+        ? { by: 'agent', intentions }
+        : { by: 'intentions', intentions: intentions ?? nobody },
     endDeniedSessions: settings.endDeniedSessions,
     handshakeTimeoutMs: settings.handshakeTimeoutMs,
     localConnectTimeoutMs: settings.localConnectTimeoutMs,
