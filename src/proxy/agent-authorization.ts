@@ -103,7 +103,7 @@ export class AgentAuthorization {
     let failed: SidespliceError | undefined
     const work = async () => {
       for (const { question, sessions } of peers) {
-        const said = await this.#ask(question)
+        const said = await this.#ask(question, signal)
         if (signal.aborted) return
         if ('failure' in said) {
           failed = said.failure
@@ -124,12 +124,17 @@ export class AgentAuthorization {
   }
 
   /** Answers in time, and leaves no question behind that nobody waits for. */
-  async #ask(question: AgentQuestion): Promise<AgentVerdict | { readonly failure: SidespliceError }> {
+  async #ask(
+    question: AgentQuestion,
+    signal?: AbortSignal,
+  ): Promise<AgentVerdict | { readonly failure: SidespliceError }> {
     const { ask, answerMs = answerWithinMs } = this.#options
     if (ask === undefined) return { failure: failureOf('there is no agent to ask') }
     const open = new AbortController()
     this.#open.add(open)
-    const limit = setTimeout(() => open.abort(), answerMs)
+    const takeBack = () => open.abort()
+    const limit = setTimeout(takeBack, answerMs)
+    signal?.addEventListener('abort', takeBack)
     try {
       return await ask(question, open.signal)
     } catch (error) {
@@ -137,6 +142,7 @@ export class AgentAuthorization {
       return { failure: error instanceof SidespliceError ? error : failureOf(String(error)) }
     } finally {
       clearTimeout(limit)
+      signal?.removeEventListener('abort', takeBack)
       this.#open.delete(open)
     }
   }

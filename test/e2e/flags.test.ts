@@ -116,6 +116,20 @@ describe('usage', { concurrency: 3 }, () => {
     assert.equal(checked.code, 1)
   })
 
+  test('--authorization is refused beside a file, and so is a word that it does not know', async t => {
+    const checked = await check(t, {}, { args: ['--check', '--authorization', 'agent'] })
+    const expected = '--sidecar-for or --proxy-id with it: with --config inbound.allow authorizes'
+    assert.deepEqual(
+      [checked.problems, checked.code],
+      [[`--authorization: got "agent", expected ${expected}`], 1],
+    )
+    const inMesh = (word: string) => run(t, ['proxy', '--proxy-id', 'x', '--check', '--authorization', word])
+    const wrong = inMesh('agnet')
+    assert.equal((await wrong.end()).code, 1)
+    assert.equal(wrong.stderr, '--authorization: got "agnet", expected one of intentions, agent\n')
+    assert.equal((await inMesh('agent').end()).code, 0)
+  })
+
   test('no command prints what there is', async t => {
     const command = run(t, [])
     assert.equal((await command.end()).code, 1)

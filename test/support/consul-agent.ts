@@ -36,6 +36,10 @@ export class ConsulAgent {
     return this.#command.stdout
   }
 
+  signal(name: NodeJS.Signals): void {
+    this.#command.signal(name)
+  }
+
   /** Ends the agent; its data, all in memory, goes with it. */
   async kill(): Promise<void> {
     this.#command.signal('SIGKILL')

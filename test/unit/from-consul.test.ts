@@ -78,6 +78,29 @@ test('until the intentions are known nobody is admitted', () => {
   assert.deepEqual(authorization, { by: 'intentions', intentions: { rules: [], defaultAction: 'deny' } })
 })
 
+test('a registration may leave authorization to the agent, a flag goes before it, and a wrong word changes nothing', () => {
+  const by = (value: unknown, flags: readonly [string, unknown][] = []) =>
+    stateOf(service({ Config: { authorization: value } }), [], flags)
+  assert.deepEqual(by('agent').state.inbound?.authorization, { by: 'agent', intentions: undefined })
+  assert.equal(by('intentions').state.inbound?.authorization.by, 'intentions')
+  assert.equal(by('agent', [['authorization', 'intentions']]).state.inbound?.authorization.by, 'intentions')
+  assert.equal(by('intentions', [['authorization', 'agent']]).state.inbound?.authorization.by, 'agent')
+  for (const wrong of ['Agent', 'allow', true, '']) {
+    const { state, warnings } = by(wrong)
+    assert.equal(state.inbound?.authorization.by, 'intentions')
+    assert.equal(warnings.length, 1)
+    assert.match(warnings[0] ?? '', /authorization: got .*, expected one of intentions, agent; the last good/)
+  }
+})
+
+test('a wrong word for who authorizes leaves the last good one in force, with one warning', () => {
+  const warnings: string[] = []
+  const reader = new RegistrationReader(new Map(), message => warnings.push(message))
+  const read = (authorization: unknown) => reader.read(['proxy.config', { authorization }]).authorization
+  assert.deepEqual([read('agent'), read('agnet'), read('agnet')], ['agent', 'agent', 'agent'])
+  assert.equal(warnings.length, 1)
+})
+
 test('config binds the public listener elsewhere, as Envoy does it', () => {
   const { state } = stateOf(service({ Config: { bind_address: '127.0.0.9', bind_port: '20500' } }))
   assert.deepEqual(state.inbound?.bind, { host: '127.0.0.9', port: 20500 })

@@ -1,0 +1,174 @@
+// `authorization: agent`: the agent decides about each inbound connection.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { issueCertificate } from '../../src/identity/issue.ts'
+import { openBlackHole } from '../support/black-hole.ts'
+import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
+import { type MeshPair, type MeshSidecar, startMeshPair } from '../support/mesh.ts'
+import { eventually } from '../support/running-sidecar.ts'
+import { tlsConnect } from '../support/tls-peers.ts'
+import { settled, until } from '../support/until.ts'
+
+const byAgent = { dbProxy: { Config: { authorization: 'agent' } } }
+const asked = (agent: ConsulAgent) =>
+  agent.log.split('\n').filter(line => line.includes('/v1/agent/connect/authorize')).length
+
+/** Who authorizes, as /state has it. */
+async function authorizedBy(sidecar: MeshSidecar): Promise<string | undefined> {
+  return (await sidecar.state<{ inbound?: { authorization: string } }>()).inbound?.authorization
+}
+
+/** A connection that is refused, and the line that says so. */
+async function refused(pair: MeshPair, count = 1): Promise<string> {
+  const client = pair.connect()
+  client.send('hello')
+  await client.isOver()
+  assert.equal(client.received, 0)
+  return pair.db.command.line('reason=denied', count)
+}
+
+/** A CA of our own for the mesh, so that certificates can be made that an agent never issues. */
+async function ownCa(agent: ConsulAgent) {
+  const { TrustDomain } = await agent.call<{ TrustDomain: string }>('GET', '/v1/agent/connect/ca/roots')
+  const ca = await issueCertificate({ commonName: 'own CA', ca: true, uris: [`spiffe://${TrustDomain}`] })
+  await agent.call('PUT', '/v1/connect/ca/configuration', {
+    Provider: 'consul',
+    Config: { PrivateKey: ca.sec1Pem, RootCert: ca.certPem },
+  })
+  const { Roots } = await agent.call<{ Roots: { RootCert: string }[] }>('GET', '/v1/agent/connect/ca/roots')
+  return { ca, roots: Roots.map(({ RootCert }) => RootCert).join('\n'), trustDomain: TrustDomain }
+}
+
+describe('where the agent authorizes', { concurrency: 2 }, () => {
+  test('each connection is a question to it, and its word counts', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent, byAgent)
+    assert.equal(await authorizedBy(pair.db), 'agent')
+    assert.equal(await authorizedBy(pair.web), 'intentions')
+    const before = await settled(() => asked(agent), 'questions', 1_500)
+    for (const _ of [1, 2, 3]) await pair.connect().echoes('hello')
+    await until(() => asked(agent) === before + 3, 'three questions')
+    await agent.intention('web', 'db', 'deny')
+    assert.match(
+      await refused(pair),
+      /detail="the agent: Matched intention: DENY default\/web => default\/db/,
+    )
+    assert.equal(pair.app.connections.length, 3, 'the app sees nothing of a peer that is denied')
+  })
+
+  test('a new intention ends the sessions that it denies, and leaves the others', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent, byAgent)
+    const live = pair.connect()
+    await live.echoes('hello')
+    const before = await settled(() => asked(agent), 'questions', 1_500)
+    await agent.intention('api', 'db', 'deny')
+    await until(() => asked(agent) >= before + 2, 'the agent to be asked about the session, and again')
+    await live.echoes(' and on')
+    await agent.intention('web', 'db', 'deny')
+    await live.isOver()
+    assert.match(await pair.db.command.line('session ended'), /reason=no_longer_allowed/)
+    await refused(pair)
+  })
+
+  test('a new intention ends a session that is still dialing', async t => {
+    const agent = await startConsul(t)
+    const blackHole = await openBlackHole(t)
+    const Config = { authorization: 'agent', local_connect_timeout_ms: 60_000 }
+    const dbProxy = { LocalServicePort: blackHole.port, Config }
+    const pair = await startMeshPair(t, agent, { dbProxy })
+    const client = pair.connect()
+    client.send('hello')
+    await eventually(async () => (await pair.db.get('/sessions')).body.includes('"dialing"'), 'dialing')
+    await agent.intention('web', 'db', 'deny')
+    await client.isOver()
+    assert.match(await pair.db.command.line('session ended'), /reason=no_longer_allowed/)
+  })
+
+  test('where denied sessions are not to be ended they go on, and new ones are refused', async t => {
+    const agent = await startConsul(t)
+    const Config = { authorization: 'agent', end_denied_sessions: false }
+    const pair = await startMeshPair(t, agent, { dbProxy: { Config } })
+    const live = pair.connect()
+    await live.echoes('hello')
+    const applied = pair.db.command.linesWith('configuration applied').length
+    await agent.intention('web', 'db', 'deny')
+    await refused(pair)
+    await pair.db.command.line('configuration applied', applied + 1)
+    await live.echoes(' and on')
+    assert.equal(pair.db.command.linesWith('no_longer_allowed').length, 0)
+  })
+
+  test('with the agent gone new connections are refused and the refusal says why, while live ones go on', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent, byAgent)
+    const live = pair.connect()
+    await live.echoes('hello')
+    await agent.kill()
+    await pair.db.command.line('the agent does not answer')
+    assert.match(await refused(pair), /detail="the agent did not decide: .*ECONNREFUSED/)
+    await live.echoes(' and on')
+    assert.equal((await pair.db.get('/ready')).status, 200)
+    assert.equal(pair.app.connections.length, 1)
+  })
+
+  test('an agent that hangs is waited for within the time limit, and not for longer', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent, byAgent)
+    await pair.connect().echoes('hello')
+    agent.signal('SIGSTOP')
+    assert.match(await refused(pair), /detail="the agent did not decide: no answer within 1800 ms"/)
+    agent.signal('SIGCONT')
+    await pair.connect().echoes('hello')
+  })
+
+  test('a peer of another trust domain, or without one SPIFFE ID, is not asked about', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent, byAgent)
+    const { ca, roots, trustDomain } = await ownCa(agent)
+    await pair.db.command.line('roots=2')
+    const peer = async (...uris: readonly string[]) => {
+      const certificate = await issueCertificate({ commonName: 'peer', issuer: ca, uris })
+      return tlsConnect(t, pair.dbPublic, { certificate, root: { ...ca, certPem: roots } })
+    }
+    const web = (domain: string) => `spiffe://${domain}/ns/default/dc/dc1/svc/web`
+    const before = await settled(() => asked(agent), 'questions', 1_500)
+    await (await peer(web('other.consul'))).isOver()
+    await pair.db.command.line('reason=foreign_trust_domain')
+    await (await peer(web(trustDomain), web(trustDomain))).isOver()
+    await (await peer('https://db.example/web')).isOver()
+    await pair.db.command.line('reason=peer_identity_refused', 2)
+    await (await peer(`spiffe://${trustDomain}/agent/client/dc/dc1/id/n1`)).isOver()
+    assert.match(await pair.db.command.line('reason=denied'), /detail="not the ID of a Consul service"/)
+    await (await peer(web(trustDomain))).echoes('one of ours')
+    await until(() => asked(agent) > before, 'the one question')
+    assert.equal(asked(agent), before + 1)
+  })
+
+  test('the flag goes before the registration, either way', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent, {
+      ...byAgent,
+      dbArgs: ['--authorization', 'intentions'],
+      webArgs: ['--authorization', 'agent'],
+    })
+    assert.equal(await authorizedBy(pair.db), 'intentions')
+    assert.equal(await authorizedBy(pair.web), 'agent')
+    const before = await settled(() => asked(agent), 'questions', 1_500)
+    await pair.connect().echoes('hello')
+    await pair.connect().echoes('hello')
+    assert.equal(asked(agent), before)
+  })
+
+  test('a registration that changes it is taken up, and live sessions are asked about', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent)
+    const live = pair.connect()
+    await live.echoes('hello')
+    const before = await settled(() => asked(agent), 'questions', 1_500)
+    await agent.register(pair.dbService({ Config: { authorization: 'agent' } }))
+    await eventually(async () => (await authorizedBy(pair.db)) === 'agent' && true, 'the change')
+    await until(() => asked(agent) > before, 'a question about the live session')
+    await live.echoes(' and on')
+  })
+})
