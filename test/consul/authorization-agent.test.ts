@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { issueCertificate } from '../../src/identity/issue.ts'
 import { openBlackHole } from '../support/black-hole.ts'
 import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
-import { type MeshPair, type MeshSidecar, startMeshPair } from '../support/mesh.ts'
+import { type MeshPair, type MeshSidecar, startMeshPair, startMeshSidecar } from '../support/mesh.ts'
 import { eventually } from '../support/running-sidecar.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 import { settled, until } from '../support/until.ts'
@@ -66,7 +66,9 @@ describe('where the agent authorizes', { concurrency: 2 }, () => {
     await until(() => asked(agent) >= before + 2, 'the agent to be asked about the session, and again')
     await live.echoes(' and on')
     await agent.intention('web', 'db', 'deny')
+    const deniedAt = performance.now()
     await live.isOver()
+    t.diagnostic(`ended after ${Math.round(performance.now() - deniedAt)} ms`)
     assert.match(await pair.db.command.line('session ended'), /reason=no_longer_allowed/)
     await refused(pair)
   })
@@ -143,6 +145,37 @@ describe('where the agent authorizes', { concurrency: 2 }, () => {
     await (await peer(web(trustDomain))).echoes('one of ours')
     await until(() => asked(agent) > before, 'the one question')
     assert.equal(asked(agent), before + 1)
+  })
+
+  test('a token that the agent refuses admits nobody, and readiness does not wait for intentions', async t => {
+    const acl = {
+      enabled: true,
+      default_policy: 'deny',
+      tokens: { master: 'root-token', agent: 'root-token' },
+    }
+    const agent = await startConsul(t, { config: { acl }, token: 'root-token' })
+    const rules = `service "db" { policy = "write" intentions = "deny" }
+      service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }`
+    await eventually(
+      async () =>
+        (await agent.send('PUT', '/v1/acl/policy', { Name: 'db', Rules: rules })).status === 200 && true,
+      'a policy',
+    )
+    const { SecretID: token } = await agent.call<{ SecretID: string }>('PUT', '/v1/acl/token', {
+      Policies: [{ Name: 'db' }],
+    })
+    await agent.intention('web', 'db', 'allow')
+    const webArgs = ['--token', 'root-token']
+    const pair = await startMeshPair(t, agent, { ...byAgent, webArgs, dbArgs: ['--token', token] })
+    assert.match(await refused(pair), /detail="the agent did not decide: .*authorize: 403 Permission denied"/)
+    assert.equal(pair.app.connections.length, 0)
+    const here = await startMeshSidecar(t, agent, [
+      ...['--proxy-id', 'db1-sidecar-proxy', '--token', token, '--authorization', 'intentions'],
+    ])
+    await here.command.line('what=intentions')
+    assert.ok((await here.state<{ missing: string[] }>()).missing.includes('intentions'))
+    const { missing } = await pair.db.state<{ missing: string[] }>()
+    assert.deepEqual(missing, [])
   })
 
   test('the flag goes before the registration, either way', async t => {
