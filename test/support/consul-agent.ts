@@ -13,6 +13,8 @@ export interface ConsulAgentOptions {
   readonly config?: object
   readonly token?: string
   readonly httpPort?: number
+  /** A server as in production, that finds its mesh in this folder again; without one, development mode, all in memory. */
+  readonly dataDir?: string
 }
 
 export class ConsulAgent {
@@ -40,7 +42,7 @@ export class ConsulAgent {
     this.#command.signal(name)
   }
 
-  /** Ends the agent; its data, all in memory, goes with it. */
+  /** Ends the agent; what it had in memory goes with it. */
   async kill(): Promise<void> {
     this.#command.signal('SIGKILL')
     await this.#command.end()
@@ -106,18 +108,18 @@ export async function startConsul(t: TestContext, options: ConsulAgentOptions = 
 async function spawnAgent(
   t: TestContext,
   httpPort: number,
-  { config }: ConsulAgentOptions,
+  { config, dataDir }: ConsulAgentOptions,
 ): Promise<Command> {
   const [lan, wan, server] = [await freePort(), await freePort(), await freePort()]
   const folder = mkdtempSync(join(tmpdir(), 'sidesplice-consul-'))
   const file = join(folder, 'agent.json')
-  writeFileSync(file, JSON.stringify(config ?? {}))
+  writeFileSync(file, JSON.stringify({ disable_update_check: true, ...config }))
   const child = spawn(
     consulBinary,
     [
       ...[
         'agent',
-        '-dev',
+        ...(dataDir === undefined ? ['-dev'] : ['-server', '-bootstrap-expect=1', `-data-dir=${dataDir}`]),
         '-bind=127.0.0.1',
         '-client=127.0.0.1',
         '-node=n1',

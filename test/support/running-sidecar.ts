@@ -245,7 +245,11 @@ export function ask(address: Address, path: string, method = 'GET'): Promise<Htt
 }
 
 /** Polls what has to be asked for. */
-export async function eventually<T>(look: () => Promise<T | undefined | false>, what: string): Promise<T> {
+export async function eventually<T>(
+  look: () => Promise<T | undefined | false>,
+  what: string,
+  limitMs = patienceMs,
+): Promise<T> {
   let found: T | undefined | false
   let looking = false
   return until(
@@ -268,7 +272,7 @@ export async function eventually<T>(look: () => Promise<T | undefined | false>, 
       return found
     },
     what,
-    patienceMs,
+    limitMs,
   )
 }
 
