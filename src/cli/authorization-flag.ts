@@ -33,6 +33,6 @@ export function overRegistration({ authorization }: AuthorizationValues, overrid
 /** @throws ConfigError: a file authorizes by its own list */
 export function refuseWithFile({ authorization }: AuthorizationValues): void {
   if (authorization === undefined) return
-  const expected = '--sidecar-for or --proxy-id with it: with --config inbound.allow authorizes'
+  const expected = '--sidecar-for, --proxy-id or --service with it: with --config inbound.allow authorizes'
   throw new ConfigError([{ where: flag, got: show(authorization), expected }])
 }

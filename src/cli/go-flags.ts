@@ -15,6 +15,8 @@ function rewrite(arg: string): readonly string[] {
   const long = /^-[a-z][a-z0-9-]+(=|$)/.test(arg) ? `-${arg}` : arg
   const [, name = '', value] = /^(--[a-z][a-z0-9-]*)=(.*)$/.exec(long) ?? []
   if (!booleans.has(name)) return [long]
-  // strconv.ParseBool's words.
-  return ['1', 't', 'true'].includes((value ?? '').toLowerCase()) ? [name] : []
+  // strconv.ParseBool's words; any other is left to be refused.
+  const word = (value ?? '').toLowerCase()
+  if (['1', 't', 'true'].includes(word)) return [name]
+  return ['0', 'f', 'false'].includes(word) ? [] : [long]
 }

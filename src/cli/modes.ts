@@ -1,11 +1,10 @@
-// What a sidecar can be configured by: a file, or a Consul agent. Each mode checks its options and names its source.
+// What a sidecar can be configured by: a file, a registration, or flags. Each mode checks its options and names its source.
 import { Option } from 'commander'
 import { type Overrides, type ProcessSettings, processSettings } from '../config/config.ts'
 import { isReadableByOthers } from '../config/identity-files.ts'
 import { RegistrationReader } from '../config/registration.ts'
 import { ConsulClient } from '../consul/client.ts'
 import { requireAvailable } from '../data-plane/open.ts'
-import { SidespliceError } from '../errors.ts'
 import { uselessRules } from '../snapshot/from-config.ts'
 import { type AgentValues, clientOptions } from './agent-options.ts'
 import {
@@ -14,18 +13,17 @@ import {
   overRegistration,
   refuseWithFile,
 } from './authorization-flag.ts'
+import { chooseMode, type ModeValues } from './choose-mode.ts'
 import { fileSource } from './file-source.ts'
+import { type FlagValues, flagOptions, readFlags } from './flag-mode.ts'
 import { load } from './load.ts'
 import type { ProcessLog } from './logger.ts'
-import { meshSource } from './mesh-source.ts'
+import { meshSource, type ProxyOptions } from './mesh-source.ts'
 import type { StateSource } from './source.ts'
 import { parseWait } from './wait.ts'
 
-export interface ProxyValues extends AgentValues, AuthorizationValues {
-  readonly config?: string
+export interface ProxyValues extends AgentValues, AuthorizationValues, ModeValues, FlagValues {
   readonly check?: boolean
-  readonly sidecarFor?: string
-  readonly proxyId?: string
   readonly wait?: string
   readonly pprofAddr?: string
 }
@@ -47,6 +45,7 @@ export function modeOptions(): readonly Option[] {
       'ID of the service instance whose registered sidecar this is [CONNECT_SIDECAR_FOR]',
     ),
     new Option('--proxy-id <id>', 'ID of the registered proxy that this is [CONNECT_PROXY_ID]'),
+    ...flagOptions(),
     new Option('--wait <time>', 'how long to wait for the registration: 60s, 5m, 0 or forever (default 60s)'),
     authorizationOption(),
     new Option('--pprof-addr <address>', "of Consul's proxy; accepted and ignored").hideHelp(),
@@ -59,27 +58,33 @@ export async function prepare(
   overrides: Overrides,
   env: NodeJS.ProcessEnv,
 ): Promise<Prepared> {
-  const proxyId = values.proxyId ?? env.CONNECT_PROXY_ID ?? env.CONSUL_PROXY_ID
-  const sidecarFor = values.sidecarFor ?? env.CONNECT_SIDECAR_FOR
+  const { mode, passedOver } = chooseMode(values, env)
   const prepared = await prepareMode()
   requireAvailable(prepared.settings.dataPlane)
-  if (values.pprofAddr === undefined) return prepared
-  const ignored = {
-    fields: { flag: '--pprof-addr' },
-    message: 'this flag of the built-in proxy has no meaning here and is ignored',
-  }
-  return { ...prepared, warnings: [...prepared.warnings, ignored] }
+  const ignored = [
+    ...passedOver.map(flag => [flag, 'another way to be configured goes before this one, which is ignored']),
+    ...(values.pprofAddr === undefined
+      ? []
+      : [['--pprof-addr', 'this flag of the built-in proxy has no meaning here and is ignored']]),
+  ].map(([flag = '', message = '']) => ({ fields: { flag }, message }))
+  return { ...prepared, warnings: [...prepared.warnings, ...ignored] }
 
-  function prepareMode(): Promise<Prepared> {
-    if (values.config !== undefined) return prepareFile(values.config, values, overrides)
-    if (proxyId) return prepareMesh({ proxyId }, { values, overrides, env })
-    if (sidecarFor) return prepareMesh({ sidecarFor }, { values, overrides, env })
-    const message = 'one of --config <file>, --sidecar-for <id> and --proxy-id <id> is needed'
-    throw new SidespliceError(message, { source: 'cli', code: 'usage' })
+  async function prepareMode(): Promise<Prepared> {
+    const given = { values, overrides, env }
+    if (mode.kind === 'file') return prepareFile(mode.file, given)
+    if (mode.kind === 'flags') return prepareFlags(mode.service, given)
+    const proxy = { wanted: mode.wanted, waitMs: parseWait(values.wait ?? '60s') }
+    return prepareMesh({ proxy, settings: processSettings(overrides), lines: [] }, given)
   }
 }
 
-async function prepareFile(file: string, values: ProxyValues, overrides: Overrides): Promise<Prepared> {
+interface Given {
+  readonly values: ProxyValues
+  readonly overrides: Overrides
+  readonly env: NodeJS.ProcessEnv
+}
+
+async function prepareFile(file: string, { values, overrides }: Given): Promise<Prepared> {
   refuseWithFile(values)
   const loaded = await load(file, overrides)
   const { config, desired } = loaded
@@ -98,32 +103,60 @@ async function prepareFile(file: string, values: ProxyValues, overrides: Overrid
   }
 }
 
-async function prepareMesh(
-  wanted: { readonly sidecarFor: string } | { readonly proxyId: string },
+function prepareFlags(service: string, given: Given): Prepared {
+  const { values, overrides } = given
+  const { settings, proxy, listen, lines } = readFlags(service, values, overrides)
+  const suffix = values.registerId || undefined
+  const register = { service, ...(suffix !== undefined && { suffix }) }
+  const prepared = prepareMesh(
+    {
+      proxy: {
+        fixed: proxy,
+        ...(values.register === true && listen !== undefined && { register: { ...register, listen } }),
+      },
+      settings,
+      lines: [`Service: ${service}`, ...lines],
+    },
+    given,
+  )
+  if (listen !== undefined || proxy.upstreams.length > 0) return prepared
+  const idle = {
+    fields: { service },
+    message: 'neither --listen nor --upstream: there is nothing to listen for',
+  }
+  return { ...prepared, warnings: [idle] }
+}
+
+function prepareMesh(
   {
-    values,
-    overrides,
-    env,
-  }: { readonly values: ProxyValues; readonly overrides: Overrides; readonly env: NodeJS.ProcessEnv },
-): Promise<Prepared> {
-  const settings = processSettings(overrides)
+    proxy,
+    settings,
+    lines,
+  }: {
+    readonly proxy: ProxyOptions
+    readonly settings: ProcessSettings
+    /** What is known of its listeners before the agent is asked. */
+    readonly lines: readonly string[]
+  },
+  { values, overrides, env }: Given,
+): Prepared {
   const flags = overRegistration(values, overrides)
   const client = clientOptions(values, env)
-  const waitMs = parseWait(values.wait ?? '60s')
   const agent = client.address.socketPath ?? client.address.origin
   return {
     settings,
-    summary: `options are good; agent ${agent}`,
+    summary: [`options are good; agent ${agent}`, ...lines].join('\n'),
     warnings: [],
-    source: log =>
-      meshSource({
+    source: log => {
+      for (const line of lines) log.info({}, line)
+      return meshSource({
         client: new ConsulClient(client),
         agent,
-        wanted,
-        waitMs,
+        proxy,
         settings,
         reader: new RegistrationReader(flags, message => log.warn({}, message)),
         log,
-      }),
+      })
+    },
   }
 }

@@ -52,6 +52,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     const started = source.start(
       state => sidecar.apply(state),
       succeeded => metrics.noteReload(succeeded),
+      () => sidecar.missing(),
     )
     // A source may have to wait for long, and be told to stop meanwhile.
     await Promise.race([started, signals.first])

@@ -12,10 +12,12 @@ export interface StateSource {
   /**
    * Gives every state from now on, the first one at once where it is known.
    * @param onReload a change was taken up, or refused
+   * @param missing what stands between the sidecar and readiness, as it is then
    */
   start(
     onState: (state: DesiredState) => Promise<void>,
     onReload: (succeeded: boolean) => void,
+    missing: () => readonly string[],
   ): Promise<void>
   /** A session has ended: one that could not reach its endpoint may mean that there are others. */
   noteSession(record: SessionRecord): void

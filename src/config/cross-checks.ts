@@ -22,12 +22,14 @@ function collisions(file: Unchecked, placeOf: PlaceOf): Problem[] {
     if (bind === undefined) return
     const other = taken.find(one => overlaps(one.bind, bind))
     if (other === undefined) taken.push({ key, bind })
-    else
+    else {
+      const { where, key: otherKey = where } = placeOf(other.key)
       problems.push({
         ...placeOf(key),
         got: formatAddress(bind),
-        expected: `an address other than that of ${other.key}`,
+        expected: `an address other than that of ${otherKey}`,
       })
+    }
   }
   take('inbound.listen', addressOf(file.inbound?.listen))
   entriesOf(file).forEach((entry, at) => {

@@ -81,7 +81,7 @@ export interface ProxyUpstream {
 }
 
 /** @throws SidespliceError `agent_answer`, `not_a_proxy` */
-export function parseProxyService({ body }: Answer): ProxyService {
+export function parseProxyService({ body }: Pick<Answer, 'body'>): ProxyService {
   const service = object(body, 'service')
   const id = text(service.ID, 'ID')
   if (service.Kind !== 'connect-proxy')

@@ -15,10 +15,12 @@ import { AgentContact } from './agent-contact.ts'
 import type { Log } from './log.ts'
 import { MeshUpstreams } from './mesh-upstreams.ts'
 
+/** A registered proxy, followed by its ID, or one that is registered nowhere. */
+export type Registration = { readonly proxyId: string } | { readonly fixed: ProxyService }
+
 export interface MeshOptions {
   readonly client: ConsulClient
-  /** ID of the registered proxy service. */
-  readonly proxyId: string
+  readonly registration: Registration
   readonly reader: RegistrationReader
   readonly log: Log
   readonly onState: (state: DesiredState) => void
@@ -54,21 +56,9 @@ export class Mesh {
   }
 
   start(): void {
-    const { client, proxyId } = this.#options
-    this.#contact.begin('registration')
-    this.#run(
-      followBlocking({
-        client,
-        lane: 'watch',
-        path: `/v1/agent/service/${encodeURIComponent(proxyId)}`,
-        cursor: 'hash',
-        parse: parseProxyService,
-        onValue: proxy => this.#takeProxy(proxy),
-        onFailure: error => this.#contact.failed('registration', error),
-        onContact: () => this.#contact.answered('registration'),
-        signal: this.#stop.signal,
-      }),
-    )
+    const { registration } = this.#options
+    if ('fixed' in registration) this.#takeProxy(registration.fixed)
+    else this.#followRegistration(registration.proxyId)
     this.#upstreams.start()
   }
 
@@ -110,6 +100,24 @@ export class Mesh {
     this.#service?.stop.abort()
     this.#upstreams.close()
     await Promise.all(this.#running)
+  }
+
+  #followRegistration(proxyId: string): void {
+    const { client } = this.#options
+    this.#contact.begin('registration')
+    this.#run(
+      followBlocking({
+        client,
+        lane: 'watch',
+        path: `/v1/agent/service/${encodeURIComponent(proxyId)}`,
+        cursor: 'hash',
+        parse: parseProxyService,
+        onValue: proxy => this.#takeProxy(proxy),
+        onFailure: error => this.#contact.failed('registration', error),
+        onContact: () => this.#contact.answered('registration'),
+        signal: this.#stop.signal,
+      }),
+    )
   }
 
   #missingOfListener(): readonly string[] {

@@ -85,7 +85,7 @@ describe('usage', { concurrency: 3 }, () => {
     [
       'nothing to be configured by',
       ['proxy'],
-      /^error: one of --config <file>, --sidecar-for <id> and --proxy-id <id> is needed\n/,
+      /^error: one of --config <file>, --proxy-id <id>, --sidecar-for <id> and --service <name> is needed\n/,
     ],
     [
       'a flag without its value',
@@ -118,7 +118,7 @@ describe('usage', { concurrency: 3 }, () => {
 
   test('--authorization is refused beside a file, and so is a word that it does not know', async t => {
     const checked = await check(t, {}, { args: ['--check', '--authorization', 'agent'] })
-    const expected = '--sidecar-for or --proxy-id with it: with --config inbound.allow authorizes'
+    const expected = '--sidecar-for, --proxy-id or --service with it: with --config inbound.allow authorizes'
     assert.deepEqual(
       [checked.problems, checked.code],
       [[`--authorization: got "agent", expected ${expected}`], 1],
