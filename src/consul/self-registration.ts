@@ -25,9 +25,11 @@ export interface SelfRegistrationOptions {
   readonly reconcileMs?: number
 }
 
-// Consul's own numbers: three heartbeats for each life of the check.
+// The numbers of Consul's proxy: three heartbeats for each life of the check.
 const ttl = '30s'
 const defaultHeartbeatMs = 10_000
+// A listener that can bind at last, since its predecessor has gone, is not to wait for the next heartbeat.
+const unreadyHeartbeatMs = 2_000
 const defaultReconcileMs = 30_000
 const answerMs = 10_000
 // A stop is not held up by an agent that is down: a request under way gets the first half, taking back what is left.
@@ -43,6 +45,7 @@ export class SelfRegistration {
   /** Ends what is under way as well. */
   readonly #cut = new AbortController()
   #running: Promise<void> | undefined
+  #ending: Promise<void> | undefined
   #reconciledAt = Number.NEGATIVE_INFINITY
   /** Whether the agent may hold a registration of ours. */
   #mayBeRegistered = false
@@ -81,7 +84,12 @@ export class SelfRegistration {
    * Takes the registration back, and makes none any more. Returns within two seconds or so, whatever the agent does.
    * @throws SidespliceError why it may still be there
    */
-  async end(): Promise<void> {
+  end(): Promise<void> {
+    this.#ending ??= this.#end()
+    return this.#ending
+  }
+
+  async #end(): Promise<void> {
     const deadline = AbortSignal.timeout(endMs)
     this.#stop.abort()
     // A registration that the agent is about to make must not come after its end: what is under way is waited for.
@@ -124,7 +132,7 @@ export class SelfRegistration {
         })
     }
     this.#toldFailure = undefined
-    return heartbeatMs
+    return this.#options.missing().length === 0 ? heartbeatMs : Math.min(heartbeatMs, unreadyHeartbeatMs)
   }
 
   /** The agent's own record, which an agent that starts anew has lost; the catalog would be late. */
