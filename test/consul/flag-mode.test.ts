@@ -29,8 +29,10 @@ test('two services reach each other by flags alone, and an intention decides bet
   assert.match(line, / peer=spiffe:\/\/[0-9a-f-]+\.consul\/ns\/default\/dc\/dc1\/svc\/web /)
   await web.command.line('Public listener: disabled')
 
+  const live = connect(t, first)
+  await live.echoes('hello')
   await agent.intention('web', 'db', 'deny')
-  await db.sidecar.command.line('configuration applied', 2)
+  await live.isOver()
   const seen = db.app.connections.length
   const refused = connect(t, first)
   refused.send('hello')
