@@ -71,6 +71,7 @@ conformance('certificates of peers that we dial', plane => {
 
 interface Presenting extends Omit<TlsServerOptions, 'serve'> {
   readonly certificate: IssuedCertificate
+  readonly root: IssuedCertificate
 }
 
 /** A sidecar of web and, where db's would be, a TLS server that echoes. */

@@ -4,7 +4,10 @@ import type { Address } from '../../src/address.ts'
 import type { IssuedCertificate } from './pki.ts'
 
 /** What a public listener presents in a handshake, leaf first, as serial numbers; without the root, which may stand there or not. */
-export function presentedBy(address: Address, peer: IssuedCertificate): Promise<readonly string[]> {
+export function presentedBy(
+  address: Address,
+  peer: Pick<IssuedCertificate, 'chainPem' | 'keyPem'>,
+): Promise<readonly string[]> {
   return new Promise((resolve, reject) => {
     const socket = tls.connect({
       ...address,

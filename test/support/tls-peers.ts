@@ -8,10 +8,10 @@ import type { IssuedCertificate } from './pki.ts'
 
 export interface TlsPeerOptions {
   /** None presents none. */
-  readonly certificate?: IssuedCertificate
+  readonly certificate?: Pick<IssuedCertificate, 'chainPem' | 'keyPem'>
   /** Presented instead of the certificate's own chain. */
   readonly chainPem?: string
-  readonly root: IssuedCertificate
+  readonly root: Pick<IssuedCertificate, 'certPem'>
   readonly options?: tls.SecureContextOptions
 }
 
