@@ -7,8 +7,8 @@ import { startConsul } from '../support/consul-agent.ts'
 import { connect, openApp } from '../support/ends.ts'
 import { passing, startMixedPair } from '../support/mixed-pair.ts'
 
-const shortMs = 300
-const longMs = 1_500
+const shortMs = 100
+const longMs = 500
 
 test('the built-in keeps no handshake timeout and dials its app for a silent peer; sidesplice keeps it and does not', async t => {
   const agent = await startConsul(t)
