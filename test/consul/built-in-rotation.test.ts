@@ -6,17 +6,18 @@ import { startConsul } from '../support/consul-agent.ts'
 import { startMixedPair } from '../support/mixed-pair.ts'
 import { issue } from '../support/pki.ts'
 import { presentedBy } from '../support/tls-hello.ts'
+import { tlsConnect } from '../support/tls-peers.ts'
 
 // A leaf follows within half a minute, at random.
 const limitMs = 60_000
 
-test('an exchange of the CA costs no connection, and both ends present leaf and cross-signed CA behind it', async t => {
+test('an exchange of the CA costs no connection; both ends present leaf and cross-signed CA behind it, and let in by the old root too', async t => {
   const agent = await startConsul(t)
   const pair = await startMixedPair(t, agent)
   const [toBuiltIn, toSidesplice] = [pair.toBuiltIn(), pair.toSidesplice()]
   await toBuiltIn.echoes('before')
   await toSidesplice.echoes('before')
-  const former = await fetchLeaf(agent, 'web')
+  const former = { web: await fetchLeaf(agent, 'web'), db: await fetchLeaf(agent, 'db') }
   assert.deepEqual(
     (await presented()).map(({ length }) => length),
     [1, 1],
@@ -47,10 +48,14 @@ test('an exchange of the CA costs no connection, and both ends present leaf and 
   )
   await pair.toBuiltIn().echoes('hello')
   await pair.toSidesplice().echoes('hello')
+  // Somebody else's leaf may follow later.
+  const root = await fetchRoots(agent)
+  await tlsConnect(t, pair.web.publicListener, { root, certificate: former.db }).echoes('hello')
+  await tlsConnect(t, pair.db.publicListener, { root, certificate: former.web }).echoes('hello')
   await toBuiltIn.echoes(' and after')
   await toSidesplice.echoes(' and after')
 
   function presented() {
-    return Promise.all([pair.web, pair.db].map(end => presentedBy(end.publicListener, former)))
+    return Promise.all([pair.web, pair.db].map(end => presentedBy(end.publicListener, former.web)))
   }
 })
