@@ -6,6 +6,9 @@ import { consulBinary } from './consul-binary.ts'
 import { listeningPorts } from './listening.ts'
 import { until } from './until.ts'
 
+// It tries again 5 s after a failed watch, then after 20 s.
+const retryLimitMs = 60_000
+
 export class BuiltIn extends Command {
   /** Waits for its certificates; its public listener is opened after that. */
   async ready(publicPort: number): Promise<void> {
@@ -14,7 +17,20 @@ export class BuiltIn extends Command {
   }
 
   listens(port: number): Promise<true> {
-    return until(() => this.ports.includes(port) && true, `port ${port} of the built-in:\n${this.stdout}`)
+    return until(
+      () => this.ports.includes(port) && true,
+      `port ${port} of the built-in:\n${this.stdout}`,
+      retryLimitMs,
+    )
+  }
+
+  /** Waits for the `count`th registration that it has read; the first is that of the start. */
+  async takes(count: number): Promise<void> {
+    await until(
+      () => this.linesWith('got new config').length >= count,
+      `registration ${count} at the built-in:\n${this.stdout}`,
+      retryLimitMs,
+    )
   }
 
   get ports(): readonly number[] {
