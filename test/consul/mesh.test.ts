@@ -1,4 +1,4 @@
-// Section 12, scenarios 1, 5 and 8: traffic, a denial, and an agent that goes away.
+// Traffic in a mesh, and an agent that goes away.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startConsul } from '../support/consul-agent.ts'
@@ -13,22 +13,6 @@ test('two services reach each other by their registrations alone', async t => {
   await client.ends()
   const line = await pair.db.command.line('session ended')
   assert.match(line, / peer=spiffe:\/\/[0-9a-f-]+\.consul\/ns\/default\/dc\/dc1\/svc\/web /)
-})
-
-test('a denying intention ends live sessions and refuses new ones, and the app sees nothing of those', async t => {
-  const agent = await startConsul(t)
-  const pair = await startMeshPair(t, agent)
-  const live = pair.connect()
-  await live.echoes('hello')
-  await agent.intention('web', 'db', 'deny')
-  await live.isOver()
-  assert.match(await pair.db.command.line('session ended'), /reason=no_longer_allowed/)
-  const seen = pair.app.connections.length
-  const refused = pair.connect()
-  refused.send('hello')
-  await refused.isOver()
-  assert.equal(refused.received, 0)
-  assert.equal(pair.app.connections.length, seen)
 })
 
 test('with the agent gone everything goes on, and one line says so; with another cluster it is taken up', async t => {

@@ -34,15 +34,16 @@ export class Command {
   stderr = ''
   ended: Ended | undefined
 
-  constructor(child: ChildProcess) {
+  /** @param kept whether what it says is searched for secrets when all suites are over */
+  constructor(child: ChildProcess, kept = true) {
     this.child = child
     child.stdout?.on('data', (chunk: Buffer) => {
       this.stdout += chunk
-      keep(this.pid, chunk)
+      if (kept) keep(this.pid, chunk)
     })
     child.stderr?.on('data', (chunk: Buffer) => {
       this.stderr += chunk
-      keep(this.pid, chunk)
+      if (kept) keep(this.pid, chunk)
     })
     // Not `exit`: its last lines may come later.
     child.once('close', (code, signal) => {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Command, freePort, patienceMs } from './command.ts'
 import { consulBinary } from './consul-binary.ts'
+import { firstBodyLine, noteSecret } from './secrets.ts'
 import { until } from './until.ts'
 
 export interface ConsulAgentOptions {
@@ -74,7 +75,9 @@ export class ConsulAgent {
       ...(token !== undefined && { headers: { 'x-consul-token': token } }),
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
-    return { status: response.status, body: await response.text() }
+    const text = await response.text()
+    noteSecrets(text)
+    return { status: response.status, body: text }
   }
 
   /** @throws where the agent refuses */
@@ -96,6 +99,20 @@ export class ConsulAgent {
     })
     return made.ID
   }
+
+  /** The requests that it has answered, as its log has them: method and URL. */
+  answered(): readonly string[] {
+    return [...this.log.matchAll(/ Request finished: method=(\S+) url=(\S+) /g)].map(
+      ([, method, url]) => `${method} ${url}`,
+    )
+  }
+}
+
+/** Tokens and keys that the agent gives away. */
+function noteSecrets(answer: string): void {
+  for (const [, token = ''] of answer.matchAll(/"SecretID": ?"([^"]+)"/g)) noteSecret(token)
+  for (const [, pem = ''] of answer.matchAll(/"PrivateKey(?:PEM)?": ?"([^"]+)"/g))
+    noteSecret(firstBodyLine(pem.replaceAll('\\n', '\n')))
 }
 
 export async function startConsul(t: TestContext, options: ConsulAgentOptions = {}): Promise<ConsulAgent> {
@@ -137,7 +154,8 @@ async function spawnAgent(
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
-  const command = new Command(child)
+  // Consul's words are its own.
+  const command = new Command(child, false)
   t.after(async () => {
     if (command.ended === undefined) {
       child.kill('SIGKILL')

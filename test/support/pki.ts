@@ -1,6 +1,6 @@
 // The certificates that tests use: one mesh with a root and two services, and whatever else a test asks for.
-import { appendFileSync } from 'node:fs'
 import { type IssuedCertificate, type IssueOptions, issueCertificate } from '../../src/identity/issue.ts'
+import { firstBodyLine, noteSecret } from './secrets.ts'
 
 export type { IssuedCertificate } from '../../src/identity/issue.ts'
 
@@ -39,11 +39,5 @@ const root = await issueRoot()
 export const mesh = { root, web: await issueLeaf('web', root), db: await issueLeaf('db', root) } as const
 
 function noteSecrets({ certPem, keyPem }: IssuedCertificate): void {
-  const path = process.env.SIDESPLICE_TEST_SECRETS
-  if (path === undefined || path === '') return
-  for (const pem of [keyPem, certPem]) appendFileSync(path, `${firstBodyLine(pem)}\n`)
-}
-
-function firstBodyLine(pem: string): string {
-  return pem.split('\n').find(line => line.length > 0 && !line.startsWith('-----')) ?? ''
+  for (const pem of [keyPem, certPem]) noteSecret(firstBodyLine(pem))
 }

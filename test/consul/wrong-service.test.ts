@@ -1,0 +1,35 @@
+// An instance that another service's proxy answers for: a stale catalog, or somebody who lies to it.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { freePort } from '../support/command.ts'
+import { startConsul } from '../support/consul-agent.ts'
+import { connect } from '../support/ends.ts'
+import { registerInstance } from '../support/instances.ts'
+import { parseLogLine } from '../support/log-lines.ts'
+import { startMeshPair } from '../support/mesh.ts'
+import { eventually } from '../support/running-sidecar.ts'
+
+test("an instance that is another service's proxy is not talked to, and that one's app sees nothing", async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent)
+  // db's proxy, registered as one of api.
+  await registerInstance(agent, 'api', pair.dbPublic)
+  const api = await freePort()
+  const Upstreams = [
+    { DestinationName: 'api', LocalBindPort: api.port },
+    { DestinationName: 'db', LocalBindPort: pair.upstream.port },
+  ]
+  await agent.register(pair.webService({ Upstreams }))
+  await eventually(
+    async () => (await pair.web.get('/state')).body.includes('svc/api"'),
+    'the instance of api to be known',
+  )
+  const client = connect(t, api)
+  client.send('for api alone')
+  await client.fails()
+  const { fields } = parseLogLine(await pair.web.command.line('session ended'))
+  assert.equal(fields.reason, 'connect_failed')
+  assert.match(String(fields.attempts), /^127\.0\.0\.1:\d+ identity_mismatch \(.*svc\/db.*svc\/api.*\)$/)
+  assert.equal(pair.app.connections.length, 0)
+  await pair.connect().echoes('for db')
+})

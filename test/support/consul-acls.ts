@@ -1,0 +1,32 @@
+// An agent that denies by default, and the tokens that tests get from it.
+import { randomUUID } from 'node:crypto'
+import type { TestContext } from 'node:test'
+import { type ConsulAgent, startConsul } from './consul-agent.ts'
+import { eventually } from './running-sidecar.ts'
+import { noteSecret } from './secrets.ts'
+
+export interface AclToken {
+  readonly AccessorID: string
+  readonly SecretID: string
+}
+
+/** ACLs with default deny; calls of the test itself are made with a token that may do everything. */
+export async function startConsulWithAcls(t: TestContext): Promise<ConsulAgent> {
+  const master = randomUUID()
+  noteSecret(master)
+  // What a token may do is remembered for half a minute otherwise.
+  const ttls = { token_ttl: '100ms', policy_ttl: '100ms', role_ttl: '100ms' }
+  const tokens = { master, agent: master }
+  const acl = { enabled: true, default_policy: 'deny', ...ttls, tokens }
+  const agent = await startConsul(t, { config: { acl }, token: master })
+  await eventually(
+    async () => (await agent.send('GET', '/v1/acl/tokens')).status === 200,
+    'ACLs to be set up',
+  )
+  return agent
+}
+
+/** A token with a service's identity: all that its sidecar needs. */
+export function serviceToken(agent: ConsulAgent, service: string): Promise<AclToken> {
+  return agent.call<AclToken>('PUT', '/v1/acl/token', { ServiceIdentities: [{ ServiceName: service }] })
+}
