@@ -27,9 +27,9 @@ export class AgentContact {
 
   answered(watch: string): void {
     if (this.#freshAt.has(watch)) this.#freshAt.set(watch, this.#now())
-    this.#refusals.delete(watch)
     if (this.#away) this.#log.info({}, 'the agent answers again')
     this.#away = false
+    if (this.#refusals.delete(watch)) this.#log.info({ what: watch }, 'the agent refuses it no more')
   }
 
   failed(watch: string, error: SidespliceError): void {

@@ -1,4 +1,5 @@
 // A sidecar of a real mesh: everything that its agent says, followed, and made into one desired state after the other.
+import { isDeepStrictEqual } from 'node:util'
 import { describeRule, type Intentions } from '../authorization/intentions.ts'
 import type { RegistrationReader, RegistrationSettings } from '../config/registration.ts'
 import { followBlocking } from '../consul/blocking-query.ts'
@@ -130,6 +131,8 @@ export class Mesh {
   }
 
   #takeProxy(proxy: ProxyService): void {
+    // Told once a minute, and with every change of what is not read here (tags, weights): no new generation.
+    if (isDeepStrictEqual(proxy, this.#proxy)) return
     this.#proxy = proxy
     this.#options.reader.notices.begin()
     if (this.#service?.name !== proxy.destinationName) this.#followService(proxy.destinationName)

@@ -32,19 +32,6 @@ test("a registration's handshake timeout is kept, and the app is not touched", a
   assert.equal(pair.app.connections.length, 0)
 })
 
-test('an upstream that is registered is served, one that is removed is not, and its sessions live on', async t => {
-  const agent = await startConsul(t)
-  const pair = await startMeshPair(t, agent)
-  const live = pair.connect()
-  await live.echoes('before')
-  const moved = await freePort()
-  await agent.register(pair.webService({ Upstreams: [{ DestinationName: 'db', LocalBindPort: moved.port }] }))
-  await pair.web.command.line(`address=127.0.0.1:${moved.port}`)
-  await connect(t, moved).echoes('hello')
-  await connect(t, pair.upstream).fails()
-  await live.echoes(' after')
-})
-
 test('a sidecar whose registration goes serves on, and follows it again when it is back', async t => {
   const agent = await startConsul(t)
   const pair = await startMeshPair(t, agent)

@@ -49,7 +49,7 @@ export interface MeshPair {
   readonly upstream: Address
   /** web's registration, to be changed and registered anew. */
   readonly webService: (proxy?: object) => object
-  readonly dbService: (proxy?: object) => object
+  readonly dbService: (proxy?: object, sidecar?: object) => object
   connect(): End
 }
 
@@ -93,12 +93,17 @@ export async function startMeshPair(
       },
     },
   })
-  const dbService = (proxy: object = {}) => ({
+  const dbService = (proxy: object = {}, sidecar: object = {}) => ({
     ID: 'db1',
     Name: 'db',
     Port: app.address.port,
     Connect: {
-      SidecarService: { Port: dbPublic.port, Checks: passing, Proxy: { ...options.dbProxy, ...proxy } },
+      SidecarService: {
+        Port: dbPublic.port,
+        Checks: passing,
+        Proxy: { ...options.dbProxy, ...proxy },
+        ...sidecar,
+      },
     },
   })
   await agent.register(webService())

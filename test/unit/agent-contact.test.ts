@@ -31,8 +31,10 @@ test('a refusal is said once for each watch, and again after a good answer or wh
   agent.failed('leaf', denied('500'))
   assert.equal(lines.length, 3)
   agent.answered('leaf')
-  agent.failed('leaf', denied('500'))
+  agent.answered('leaf')
   assert.equal(lines.length, 4)
+  agent.failed('leaf', denied('500'))
+  assert.equal(lines.length, 5)
 })
 
 test("a watch's age counts from its last good answer, refusals are none, and one that ended has no age", () => {
