@@ -5,10 +5,17 @@ import type { AgentAddress } from './agent-address.ts'
 
 /**
  * Connections are counted by the agent, 200 for all that share an address (limits.http_max_conns_per_client), so each kind of
- * call has its own few: watches that block, short calls that must not wait behind them, and one for each upstream's watch.
+ * call has its own few: watches that block, and short calls that must not wait behind them. Each upstream's watch has one of its own:
+ * a pool without a bound opens another whenever a request comes before the last one's connection is free again.
  */
-export const lanes = { watch: 4, short: 2, upstream: null } as const
-export type Lane = keyof typeof lanes
+export const lanes = { watch: 4, short: 2 } as const
+export type Lane = keyof typeof lanes | OwnLane
+
+/** One connection that nobody else uses. */
+export interface OwnLane {
+  readonly pool: Pool
+  close(): Promise<void>
+}
 
 export interface AgentTls {
   readonly ca?: string
@@ -60,15 +67,24 @@ const connectTimeoutMs = 5_000
 
 export class ConsulClient {
   readonly #options: ClientOptions
-  readonly #pools: Readonly<Record<Lane, Pool>>
+  readonly #pools: Readonly<Record<keyof typeof lanes, Pool>>
+  readonly #own = new Set<Pool>()
 
   constructor(options: ClientOptions) {
     this.#options = options
-    const pool = (connections: number | null) => {
-      const connect: buildConnector.connector = (to, callback) => connectorOf(options)(to, callback)
-      return new Pool(options.address.origin, { connections, pipelining: 1, connect })
+    this.#pools = { watch: this.#pool(lanes.watch), short: this.#pool(lanes.short) }
+  }
+
+  openLane(): OwnLane {
+    const pool = this.#pool(1)
+    this.#own.add(pool)
+    return {
+      pool,
+      close: () => {
+        this.#own.delete(pool)
+        return pool.destroy()
+      },
     }
-    this.#pools = { watch: pool(lanes.watch), short: pool(lanes.short), upstream: pool(lanes.upstream) }
   }
 
   /**
@@ -86,7 +102,8 @@ export class ConsulClient {
     if (stale === true && method === 'GET') parameters.set('stale', '')
     const search = parameters.toString()
     try {
-      const response = await this.#pools[lane].request({
+      const pool = typeof lane === 'string' ? this.#pools[lane] : lane.pool
+      const response = await pool.request({
         path: `${address.prefix}${path}${search === '' ? '' : `?${search}`}`,
         method,
         headers: this.#headers(body !== undefined),
@@ -119,7 +136,12 @@ export class ConsulClient {
   }
 
   async close(): Promise<void> {
-    await Promise.all(Object.values(this.#pools).map(pool => pool.destroy()))
+    await Promise.all([...Object.values(this.#pools), ...this.#own].map(pool => pool.destroy()))
+  }
+
+  #pool(connections: number): Pool {
+    const connect: buildConnector.connector = (to, callback) => connectorOf(this.#options)(to, callback)
+    return new Pool(this.#options.address.origin, { connections, pipelining: 1, connect })
   }
 
   #headers(hasBody: boolean): Record<string, string> {

@@ -2,7 +2,7 @@
 import type { SidespliceError } from '../errors.ts'
 import { Alarm } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
-import type { Answer, ConsulClient } from './client.ts'
+import type { Answer, ConsulClient, Lane } from './client.ts'
 import { poll, pollMs, shortAnswerMs } from './poll.ts'
 import { type Instance, parseInstances, parseQueryResult } from './wire.ts'
 
@@ -41,12 +41,17 @@ export class UpstreamFollower {
     this.#alarm.ring()
   }
 
-  #followService(): Promise<void> {
+  async #followService(): Promise<void> {
+    const lane = this.#options.client.openLane()
+    await this.#follow(lane).finally(() => lane.close())
+  }
+
+  #follow(lane: Lane): Promise<void> {
     const { client, name, datacenter, namespace, signal, onInstances, onFailure, onContact, onHidden } =
       this.#options
     return followBlocking({
       client,
-      lane: 'upstream',
+      lane,
       path: `/v1/health/connect/${encodeURIComponent(name)}`,
       query: {
         passing: 'true',
