@@ -16,6 +16,11 @@ export interface BlockingQueryOptions<T> {
    * @throws what makes the answer a failed one: it is logged and asked for again
    */
   readonly parse: (answer: Answer) => T
+  /**
+   * Looks at a value before it is taken. Where it names a time the value is not, and is asked for anew after that time, by a call
+   * that does not block. Milliseconds.
+   */
+  readonly doubt?: (value: T, answer: Answer) => number | undefined
   readonly onValue: (value: T, answer: Answer) => void
   readonly onFailure: (error: SidespliceError) => void
   /** A good answer came, with a new value or without. */
@@ -48,6 +53,12 @@ export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promi
       const next = cursorOf(options.cursor, answer, cursor)
       backOff.reset()
       options.onContact()
+      const doubtedMs = options.doubt?.(value, answer)
+      if (doubtedMs !== undefined) {
+        cursor = undefined
+        await pause(doubtedMs, signal)
+        continue
+      }
       options.onValue(value, answer)
       cursor = next
       // Without a cursor the endpoint does not block: it is asked again at the pace of a poll.

@@ -26,6 +26,8 @@ export class UpstreamFollower {
   #lastIndex = 0
   #known = false
   #hidden = false
+  /** The last answer had no instance, and was not believed yet. */
+  #vanished = false
   readonly #alarm = new Alarm()
 
   constructor(options: UpstreamFollowerOptions) {
@@ -47,8 +49,7 @@ export class UpstreamFollower {
   }
 
   #follow(lane: Lane): Promise<void> {
-    const { client, name, datacenter, namespace, signal, onInstances, onFailure, onContact, onHidden } =
-      this.#options
+    const { client, name, datacenter, namespace, signal, onInstances, onFailure, onContact } = this.#options
     return followBlocking({
       client,
       lane,
@@ -60,16 +61,12 @@ export class UpstreamFollower {
       },
       cursor: 'index',
       parse: parseInstances,
+      doubt: (instances, answer) => this.#doubt(instances, answer),
       onValue: (instances, answer) => {
-        const hidden = instances.length === 0 && this.#known && this.#wasHidden(answer)
-        if (hidden) {
-          if (!this.#hidden) onHidden()
-          this.#hidden = true
-          return
-        }
         this.#hidden = false
+        this.#vanished = false
         this.#lastIndex = answer.index
-        this.#known ||= instances.length > 0
+        this.#known = instances.length > 0
         onInstances(instances)
       },
       onFailure: error => onFailure(error, `upstream ${name}`),
@@ -77,6 +74,21 @@ export class UpstreamFollower {
       signal,
       ...(this.#options.pollMs !== undefined && { pollMs: this.#options.pollMs }),
     })
+  }
+
+  /** Whether that there is none may only mean that the token may not see them. */
+  #doubt(instances: readonly Instance[], answer: Answer): number | undefined {
+    if (instances.length > 0 || !this.#known) return undefined
+    if (this.#wasHidden(answer)) {
+      if (!this.#hidden) this.#options.onHidden()
+      this.#hidden = true
+      // By its index it would block until the wait is over, whatever the token may do by then.
+      return this.#options.pollMs ?? pollMs
+    }
+    // A query that was blocking when the token lost its rights has its rows taken and its index left (1.8): asked once more.
+    if (this.#vanished) return undefined
+    this.#vanished = true
+    return 0
   }
 
   /** Rows are left out by ACLs without a refusal: the index falls to 1, or from 1.11 on a header says so. */

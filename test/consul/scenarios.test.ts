@@ -6,8 +6,6 @@ import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { connect } from '../support/ends.ts'
 import { startMeshPair, startMeshSidecar } from '../support/mesh.ts'
-import { eventually } from '../support/running-sidecar.ts'
-import { until } from '../support/until.ts'
 
 test('an app that answers only after the end of the request is heard', async t => {
   const agent = await startConsul(t)
@@ -97,41 +95,4 @@ test('--wait 0 does not wait: exit 2, and the reason says that a token may hide 
     sidecar.command.stderr,
     /no proxy is registered for nobody: this token can see 0 services, and may not see it/,
   )
-})
-
-test('with tokens and default deny a service identity is enough, and a wrong one gets nothing', async t => {
-  const acl = { enabled: true, default_policy: 'deny', tokens: { master: 'root-token', agent: 'root-token' } }
-  const agent = await startConsul(t, { config: { acl }, token: 'root-token' })
-  const token = async (service: string) => {
-    const made = await eventually(
-      () =>
-        agent
-          .call<{ SecretID: string }>('PUT', '/v1/acl/token', {
-            ServiceIdentities: [{ ServiceName: service }],
-          })
-          .catch(() => undefined),
-      'a token',
-    )
-    return made.SecretID
-  }
-  const [webToken, dbToken] = [await token('web'), await token('db')]
-  await agent.intention('web', 'db', 'allow')
-  const pair = await startMeshPair(t, agent, { webArgs: ['--token', webToken], dbArgs: ['--token', dbToken] })
-  await pair.connect().echoes('hello')
-  const stranger = await startMeshSidecar(t, agent, [
-    '--sidecar-for',
-    'web1',
-    '--wait',
-    '0',
-    '--token',
-    dbToken,
-  ])
-  await until(
-    () => stranger.command.ended !== undefined || stranger.command.stdout.includes('agent refused'),
-    'a refusal',
-  )
-  for (const { command } of [pair.web, pair.db, stranger]) {
-    for (const secret of [webToken, dbToken])
-      assert.ok(!command.stdout.includes(secret) && !command.stderr.includes(secret))
-  }
 })

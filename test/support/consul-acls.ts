@@ -30,3 +30,13 @@ export async function startConsulWithAcls(t: TestContext): Promise<ConsulAgent> 
 export function serviceToken(agent: ConsulAgent, service: string): Promise<AclToken> {
   return agent.call<AclToken>('PUT', '/v1/acl/token', { ServiceIdentities: [{ ServiceName: service }] })
 }
+
+/** Takes everything from a token: the agent refuses what it asked for until now. */
+export function takeRights(agent: ConsulAgent, { AccessorID }: AclToken): Promise<unknown> {
+  return agent.call('PUT', `/v1/acl/token/${AccessorID}`, { AccessorID, ServiceIdentities: [] })
+}
+
+export function giveRights(agent: ConsulAgent, { AccessorID }: AclToken, service: string): Promise<unknown> {
+  const rights = { AccessorID, ServiceIdentities: [{ ServiceName: service }] }
+  return agent.call('PUT', `/v1/acl/token/${AccessorID}`, rights)
+}

@@ -48,7 +48,7 @@ export interface MeshPair {
   /** web's upstream listener for db. */
   readonly upstream: Address
   /** web's registration, to be changed and registered anew. */
-  readonly webService: (proxy?: object) => object
+  readonly webService: (proxy?: object, sidecar?: object) => object
   readonly dbService: (proxy?: object, sidecar?: object) => object
   connect(): End
 }
@@ -77,7 +77,7 @@ export async function startMeshPair(
     await freePort(),
     await freePort(),
   ]
-  const webService = (proxy: object = {}) => ({
+  const webService = (proxy: object = {}, sidecar: object = {}) => ({
     ID: 'web1',
     Name: 'web',
     Port: webApp.port,
@@ -90,6 +90,7 @@ export async function startMeshPair(
           ...options.webProxy,
           ...proxy,
         },
+        ...sidecar,
       },
     },
   })
