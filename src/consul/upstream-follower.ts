@@ -80,8 +80,7 @@ export class UpstreamFollower {
   #doubt(instances: readonly Instance[], answer: Answer): number | undefined {
     if (instances.length > 0 || !this.#known) return undefined
     if (this.#wasHidden(answer)) {
-      if (!this.#hidden) this.#options.onHidden()
-      this.#hidden = true
+      this.#tellHidden()
       // By its index it would block until the wait is over, whatever the token may do by then.
       return this.#options.pollMs ?? pollMs
     }
@@ -97,7 +96,7 @@ export class UpstreamFollower {
   }
 
   #pollQuery(): Promise<void> {
-    const { client, name, datacenter, signal, onInstances, onFailure, onContact } = this.#options
+    const { name, datacenter, signal, onInstances, onFailure, onContact } = this.#options
     const path = `/v1/query/${encodeURIComponent(name)}/execute`
     const query = { connect: 'true', ...(datacenter !== '' && { dc: datacenter }) }
     return poll({
@@ -105,13 +104,35 @@ export class UpstreamFollower {
       signal,
       onFailure: error => onFailure(error, `upstream ${name}`),
       turn: async () => {
-        const answer = await client.send({ lane: 'short', path, query, timeoutMs: shortAnswerMs, signal })
-        if (answer.status !== 200) throw refused(path, answer)
-        const instances = parseQueryResult(answer)
+        const answer = await this.#ask(path, query)
+        const { service, instances } = parseQueryResult(answer)
         onContact(`upstream ${name}`)
-        onInstances(instances)
-        return pollMs
+        if (instances.length > 0 || !this.#known || !(await this.#hidesFrom(answer, service))) {
+          this.#hidden = false
+          this.#known = instances.length > 0
+          onInstances(instances)
+        } else this.#tellHidden()
+        return this.#options.pollMs ?? pollMs
       },
     })
+  }
+
+  /** A query says nothing of what the token may not see, and has no index: that of its service's instances is looked at. */
+  async #hidesFrom(answer: Answer, service: string): Promise<boolean> {
+    if (answer.filteredByAcls) return true
+    const path = `/v1/health/connect/${encodeURIComponent(service)}`
+    return (await this.#ask(path, { passing: 'true' })).index <= 1
+  }
+
+  #tellHidden(): void {
+    if (!this.#hidden) this.#options.onHidden()
+    this.#hidden = true
+  }
+
+  async #ask(path: string, query: Readonly<Record<string, string>>): Promise<Answer> {
+    const { client, signal } = this.#options
+    const answer = await client.send({ lane: 'short', path, query, timeoutMs: shortAnswerMs, signal })
+    if (answer.status !== 200) throw refused(path, answer)
+    return answer
   }
 }

@@ -145,8 +145,15 @@ export function parseInstances({ body }: Answer): readonly Instance[] {
 }
 
 /** POST-less GET /v1/query/:name/execute; rows may come from another datacenter. */
-export function parseQueryResult({ body }: Answer): readonly Instance[] {
-  return instancesOf(list(object(body, 'query').Nodes, 'Nodes'))
+export function parseQueryResult({ body }: Answer): {
+  readonly service: string
+  readonly instances: readonly Instance[]
+} {
+  const answer = object(body, 'query')
+  return {
+    service: text(answer.Service, 'Service'),
+    instances: instancesOf(list(answer.Nodes, 'Nodes')),
+  }
 }
 
 /** A row that can't be read is left out; where none can be, the answer is no list of instances. */

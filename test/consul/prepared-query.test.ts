@@ -60,6 +60,31 @@ test('a failed dial asks the query again at once', async t => {
   assert.match(await pair.web.command.line('session ended'), /reason=connect_failed/)
 })
 
+test('the last instance that is deregistered is dropped, by the service and by the query', async t => {
+  const agent = await startConsul(t)
+  const gone = await freeAddress()
+  await registerInstance(agent, 'gone', gone)
+  const { pair, query } = await queryUpstream(t, agent, 'gone')
+  const service = await freePort()
+  const Upstreams = [
+    { DestinationName: 'gone', LocalBindPort: service.port },
+    { DestinationType: 'prepared_query', DestinationName: 'near-gone', LocalBindPort: query.port },
+  ]
+  const instances = async () => {
+    const { upstreams } = await pair.web.state<{ upstreams: { endpoints: object[] }[] }>()
+    return upstreams.map(({ endpoints }) => endpoints.length).join()
+  }
+  await agent.register(pair.webService({ Upstreams }))
+  await eventually(async () => (await instances()) === '1,1', 'an instance for both')
+  await agent.call('PUT', `/v1/agent/service/deregister/gone-at-${gone.port}`)
+  await eventually(async () => {
+    await connect(t, query).fails()
+    return (await instances()) === '0,0'
+  }, 'no instance for either')
+  await connect(t, service).fails()
+  assert.match(await pair.web.command.line('reason=no_endpoints'), /service=(near-)?gone /)
+})
+
 test('with the agent gone upstreams by service and by query both go on, and one line says so', async t => {
   const agent = await startConsul(t)
   const { pair, query } = await queryUpstream(t, agent, 'db')

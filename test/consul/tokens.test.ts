@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
+import { freePort } from '../support/command.ts'
 import {
   type AclToken,
   giveRights,
@@ -10,9 +11,10 @@ import {
   takeRights,
 } from '../support/consul-acls.ts'
 import type { ConsulAgent } from '../support/consul-agent.ts'
-import type { End } from '../support/ends.ts'
+import { connect, type End, freeAddress } from '../support/ends.ts'
+import { registerInstance } from '../support/instances.ts'
 import { type MeshPair, type MeshSidecar, startMeshPair, startMeshSidecar } from '../support/mesh.ts'
-import { Folder } from '../support/running-sidecar.ts'
+import { eventually, Folder } from '../support/running-sidecar.ts'
 import { until } from '../support/until.ts'
 
 interface TokenPair extends MeshPair {
@@ -170,4 +172,28 @@ test('a token that is deleted changes no decision and ends no session; the next 
   writeToken(pair.files[1], next[1])
   await isHeardAgain(pair, live)
   saysNothingOf([pair.web, pair.db], [...pair.tokens, ...next])
+})
+
+test("a prepared query's instances stay as well when a token loses its rights", async t => {
+  const agent = await startConsulWithAcls(t)
+  const pair = await startTokenPair(t, agent)
+  // Nobody listens there: each dial fails, and has the query run again.
+  await registerInstance(agent, 'gone', await freeAddress())
+  await agent.call('POST', '/v1/query', { Name: 'near-gone', Service: { Service: 'gone' } })
+  const query = await freePort()
+  const Upstreams = [
+    { DestinationType: 'prepared_query', DestinationName: 'near-gone', LocalBindPort: query.port },
+  ]
+  await agent.register(pair.webService({ Upstreams }))
+  const known = async () => {
+    const { upstreams } = await pair.web.state<{ upstreams: { endpoints: object[] }[] }>()
+    return upstreams[0]?.endpoints.length === 1
+  }
+  await eventually(known, 'the instance')
+  await takeRights(agent, pair.tokens[0])
+  await eventually(async () => {
+    await connect(t, query).fails()
+    return pair.web.command.linesWith('hides its instances').length === 1
+  }, 'an answer without instances')
+  assert.ok(await known())
 })
