@@ -51,7 +51,7 @@ if (leaks.length > 0) {
   for (const leak of leaks) say(`secret found in output: ${leak}`)
   total.failed++
 } else {
-  say('no key and no certificate in any output')
+  say('no key, certificate or token in any output')
   total.passed++
 }
 if (leftOut.length > 0) {
