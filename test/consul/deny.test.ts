@@ -126,6 +126,17 @@ test('the most exact intention speaks, the destination before the source', async
   await live.fails()
 })
 
+test('with the agent gone the last known intentions hold', async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent)
+  await agent.intention('web', 'db', 'deny')
+  await knows(pair, 'deny default/web => default/db')
+  await agent.kill()
+  await pair.db.command.line('the agent does not answer')
+  await isRefused(pair)
+  assert.match(await pair.db.command.line('session ended'), /reason=denied/)
+})
+
 test('where the default is deny, the end of an allowing intention ends its sessions', async t => {
   const agent = await startConsulWithAcls(t)
   const id = await agent.intention('web', 'db', 'allow')

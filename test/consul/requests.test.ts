@@ -24,6 +24,7 @@ const calls = [
   /^GET \/v1\/connect\/intentions\/match\?by=destination&name=web$/,
   /^POST \/v1\/agent\/connect\/authorize$/,
   /^GET \/v1\/health\/connect\/db\?passing=true&index=/,
+  /^GET \/v1\/discovery-chain\/db$/,
   /^GET \/v1\/query\/near-db\/execute\?connect=true$/,
 ]
 

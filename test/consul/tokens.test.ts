@@ -95,6 +95,7 @@ test("a service identity's token gets all that a sidecar asks for, and another s
     '/v1/connect/intentions',
     '/v1/connect/intentions/match?by=destination&name=web',
     '/v1/health/connect/db?passing=true',
+    '/v1/discovery-chain/db',
   ])
     assert.equal(await status(path), 200, path)
   assert.equal(await status('/v1/agent/connect/authorize', asks('web')), 200)
