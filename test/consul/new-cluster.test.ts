@@ -5,9 +5,11 @@ import { startConsul } from '../support/consul-agent.ts'
 import { setCa } from '../support/consul-ca.ts'
 import { startMeshPair } from '../support/mesh.ts'
 import { issueLeaf, spiffeId } from '../support/pki.ts'
+import { eventually } from '../support/running-sidecar.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 
 interface State {
+  readonly upstreams: readonly { readonly endpoints: readonly object[] }[]
   readonly identity: { readonly id: string; readonly roots: readonly { readonly subject: string }[] }
 }
 
@@ -28,15 +30,20 @@ test('a new cluster takes the place of the former: its peers are refused, live s
 
   await agent.kill()
   await pair.db.command.line('the agent does not answer')
-  const taken = pair.db.command.linesWith('certificate taken up').length
   await agent.startAgain()
   await agent.register(pair.webService())
   await agent.register(pair.dbService())
-  await pair.db.command.line('certificate taken up', taken + 1)
-  await pair.web.command.line('certificate taken up', 2)
+  await eventually(
+    async () => !(await pair.db.state<State>()).identity.id.includes(trustDomain),
+    "db's certificate of the new cluster",
+  )
+  // The new cluster knew of no db at first.
+  await eventually(async () => {
+    const { identity, upstreams } = await pair.web.state<State>()
+    return !identity.id.includes(trustDomain) && upstreams[0]?.endpoints.length === 1
+  }, 'db of the new cluster')
 
   const { identity } = await pair.db.state<State>()
-  assert.ok(!identity.id.includes(trustDomain), identity.id)
   assert.equal(identity.roots.length, 1)
   const sessions = pair.db.command.linesWith('session ended').length
   const seen = pair.app.connections.length
