@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { issueCertificate } from '../../src/identity/issue.ts'
 import { openBlackHole } from '../support/black-hole.ts'
+import { serviceToken, startConsulWithAcls } from '../support/consul-acls.ts'
 import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
 import { type MeshPair, type MeshSidecar, startMeshPair, startMeshSidecar } from '../support/mesh.ts'
 import { eventually } from '../support/running-sidecar.ts'
@@ -155,12 +156,7 @@ describe('where the agent authorizes', { concurrency: 2 }, () => {
   })
 
   test('a token that the agent refuses admits nobody, and readiness does not wait for intentions', async t => {
-    const acl = {
-      enabled: true,
-      default_policy: 'deny',
-      tokens: { master: 'root-token', agent: 'root-token' },
-    }
-    const agent = await startConsul(t, { config: { acl }, token: 'root-token' })
+    const agent = await startConsulWithAcls(t)
     const rules = `service "db" { policy = "write" intentions = "deny" }
       service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }`
     await eventually(
@@ -172,7 +168,7 @@ describe('where the agent authorizes', { concurrency: 2 }, () => {
       Policies: [{ Name: 'db' }],
     })
     await agent.intention('web', 'db', 'allow')
-    const webArgs = ['--token', 'root-token']
+    const webArgs = ['--token', (await serviceToken(agent, 'web')).SecretID]
     const pair = await startMeshPair(t, agent, { ...byAgent, webArgs, dbArgs: ['--token', token] })
     assert.match(await refused(pair), /detail="the agent did not decide: .*authorize: 403 Permission denied"/)
     assert.equal(pair.app.connections.length, 0)
