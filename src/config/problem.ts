@@ -38,6 +38,15 @@ function withoutPem(text: string): string {
 /** A value as an error shows it: JSON, cut where it is long. */
 export function show(value: unknown): string {
   if (value === undefined) return 'nothing'
-  const text = JSON.stringify(value)
+  const text = jsonOf(value)
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
+}
+
+/** What an agent answers may be nested deeper than it can be written out. */
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return 'a value that can not be shown'
+  }
 }

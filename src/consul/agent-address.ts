@@ -11,16 +11,20 @@ export interface AgentAddress {
   readonly tls: boolean
 }
 
-const defaultPort = 8500
+// What the agent listens on; the addresses of a scheme are those of whatever stands before it, with the scheme's own port.
+const agentPort = '8500'
+const schemePorts: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' }
 
 /**
- * `host[:port][/prefix]`, with `http://` or `https://` before it, or `unix:///path` (Consul api package, CONSUL_HTTP_ADDR).
+ * `host[:port][/prefix]`, with `http://` or `https://` before it, or `unix:///path` (Consul api package, CONSUL_HTTP_ADDR). Where no
+ * port is named a URL means its scheme's own, as in Consul's clients; a bare host means an agent's.
  * @throws SidespliceError `bad_agent_address`
  */
 export function parseAgentAddress(text: string, options: { readonly tls: boolean }): AgentAddress {
   const unix = /^unix:(?:\/\/)?(\/.+)$/.exec(text)?.[1]
   if (unix !== undefined) return { origin: 'http://agent', socketPath: unix, prefix: '', tls: false }
-  const withScheme = /^[a-z]+:\/\//i.test(text) ? text : `${options.tls ? 'https' : 'http'}://${text}`
+  const isUrl = /^[a-z]+:\/\//i.test(text)
+  const withScheme = isUrl ? text : `${options.tls ? 'https' : 'http'}://${text}`
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined
   const host = url?.hostname.replace(/^\[|\]$/g, '') ?? ''
   if (
@@ -34,7 +38,8 @@ export function parseAgentAddress(text: string, options: { readonly tls: boolean
   }
   // URL drops a port that is the scheme's own.
   const port =
-    /:(\d+)(?:\/|$)/.exec(withScheme.slice(withScheme.indexOf('://') + 3))?.[1] ?? String(defaultPort)
+    /:(\d+)(?:\/|$)/.exec(withScheme.slice(withScheme.indexOf('://') + 3))?.[1] ??
+    (isUrl ? schemePorts[url.protocol] : agentPort)
   return {
     origin: `${url.protocol}//${url.hostname}:${port}`,
     prefix: url.pathname.replace(/\/+$/, ''),

@@ -2,7 +2,7 @@
 import { SidespliceError } from '../errors.ts'
 import { BackOff, Pace, pause } from './back-off.ts'
 import { type Answer, type ConsulClient, type Lane, refusalOf } from './client.ts'
-import { pollMs as defaultPollMs, shortAnswerMs } from './poll.ts'
+import { asFailure, pollMs as defaultPollMs, shortAnswerMs } from './poll.ts'
 
 export interface BlockingQueryOptions<T> {
   readonly client: ConsulClient
@@ -60,13 +60,13 @@ export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promi
         continue
       }
       options.onValue(value, answer)
+      // Without a cursor the endpoint does not block: it is asked again at the pace of a poll. One that went backwards does block.
+      if (next === undefined && (cursor === undefined || answer.index === 0)) await pause(pollMs, signal)
       cursor = next
-      // Without a cursor the endpoint does not block: it is asked again at the pace of a poll.
-      if (cursor === undefined) await pause(pollMs, signal)
     } catch (error) {
       if (signal.aborted) return
       cursor = undefined
-      options.onFailure(toConsulError(error))
+      options.onFailure(asFailure(error))
       await pause(backOff.next(), signal)
     }
   }
@@ -93,13 +93,4 @@ export function refused(path: string, answer: Answer): SidespliceError {
   const code =
     answer.status === 403 ? 'agent_denied' : answer.status === 404 ? 'agent_not_found' : 'agent_refused'
   return new SidespliceError(`${path}: ${refusalOf(answer)}`, { source: 'consul', code })
-}
-
-function toConsulError(error: unknown): SidespliceError {
-  if (error instanceof SidespliceError) return error
-  return new SidespliceError(error instanceof Error ? error.message : String(error), {
-    source: 'consul',
-    code: 'agent_answer',
-    cause: error,
-  })
 }

@@ -2,12 +2,12 @@
 // is not done here; it is told.
 import type { Alarm } from './back-off.ts'
 import type { Answer, ConsulClient } from './client.ts'
+import { type Namespaced, namespaceQuery } from './namespace.ts'
 import { poll, shortAnswerMs } from './poll.ts'
 import { type Json, list, object, optionalObject, optionalText } from './shape.ts'
 
-export interface ChainOfUpstream {
+export interface ChainOfUpstream extends Namespaced {
   readonly name: string
-  readonly namespace: string
   readonly datacenter: string
 }
 
@@ -33,13 +33,13 @@ export function followChains<T extends ChainOfUpstream>(options: ChainFollowerOp
     onFailure: () => {},
     turn: async () => {
       for (const upstream of upstreams()) {
-        const { name, namespace, datacenter } = upstream
+        const { name, datacenter } = upstream
         const answer = await client.send({
           lane: 'short',
           path: `/v1/discovery-chain/${encodeURIComponent(name)}`,
           query: {
             ...(datacenter !== '' && { 'compile-dc': datacenter }),
-            ...(namespace !== 'default' && { ns: namespace }),
+            ...namespaceQuery(client, upstream),
           },
           timeoutMs: shortAnswerMs,
           signal,

@@ -1,5 +1,6 @@
 // Consul's HTTP API as requests and answers: connections, token, headers, errors. Knows no endpoint.
 import { buildConnector, Pool } from 'undici'
+import { show } from '../config/problem.ts'
 import { errorCode, SidespliceError } from '../errors.ts'
 import type { AgentAddress } from './agent-address.ts'
 
@@ -53,7 +54,7 @@ export interface Answer {
   readonly status: number
   /** Parsed JSON; text where it is none. */
   readonly body: unknown
-  /** X-Consul-Index; 0 where absent. */
+  /** X-Consul-Index; 0 where there is none that can be sent back. */
   readonly index: number
   readonly contentHash: string | undefined
   readonly defaultPolicy: string | undefined
@@ -120,7 +121,7 @@ export class ConsulClient {
       return {
         status: response.statusCode,
         body: parseBody(text),
-        index: Number(header('x-consul-index') ?? 0) || 0,
+        index: indexOf(header('x-consul-index')),
         contentHash: header('x-consul-contenthash'),
         defaultPolicy: header('x-consul-default-acl-policy'),
         filteredByAcls: header('x-consul-results-filtered-by-acls') === 'true',
@@ -133,6 +134,11 @@ export class ConsulClient {
         cause,
       })
     }
+  }
+
+  /** The namespace that is asked about where a request names none. */
+  get namespace(): string | undefined {
+    return this.#options.namespace
   }
 
   async close(): Promise<void> {
@@ -185,6 +191,12 @@ async function readText(body: AsyncIterable<Buffer>): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
+/** A decimal number that is exact as one of JavaScript's: Raft has not made as many writes as are beyond that. */
+function indexOf(header: string | undefined): number {
+  const index = /^\d+$/.test(header ?? '') ? Number(header) : 0
+  return Number.isSafeInteger(index) ? index : 0
+}
+
 function parseBody(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -195,6 +207,6 @@ function parseBody(text: string): unknown {
 
 /** What an answer that is none of 200 says, for a log line: its text, cut short. */
 export function refusalOf({ status, body }: Answer): string {
-  const text = typeof body === 'string' ? body.trim().split('\n')[0] : JSON.stringify(body)
+  const text = typeof body === 'string' ? body.trim().split('\n')[0] : show(body)
   return `${status} ${(text ?? '').slice(0, 200)}`.trim()
 }

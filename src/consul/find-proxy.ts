@@ -57,9 +57,9 @@ export async function findProxy(options: FindProxyOptions): Promise<string> {
       const stands =
         'proxyId' in wanted ? service.ID : optionalObject(service.Proxy, 'Proxy').DestinationServiceID
       const name = 'proxyId' in wanted ? wanted.proxyId : wanted.sidecarFor
-      return service.Kind === 'connect-proxy' && String(stands ?? '').toLowerCase() === name.toLowerCase()
+      return service.Kind === 'connect-proxy' && idOf(stands).toLowerCase() === name.toLowerCase()
     })
-    const all = found.map(service => String(service.ID))
+    const all = found.map(service => idOf(service.ID)).filter(id => id !== '')
     const exact = 'proxyId' in wanted ? all.filter(id => id === wanted.proxyId) : []
     const ids = exact.length > 0 ? exact : all
     if (ids.length > 1) {
@@ -72,6 +72,10 @@ export async function findProxy(options: FindProxyOptions): Promise<string> {
 
 export function nameOf(wanted: FindProxyOptions['wanted']): string {
   return 'proxyId' in wanted ? wanted.proxyId : wanted.sidecarFor
+}
+
+function idOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
 }
 
 function notRegistered(

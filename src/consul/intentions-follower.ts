@@ -7,7 +7,7 @@ import { authorizeRequest } from './authorize.ts'
 import { Alarm } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient, Request } from './client.ts'
-import { poll, pollMs, shortAnswerMs } from './poll.ts'
+import { pollMs as defaultPollMs, poll, shortAnswerMs } from './poll.ts'
 import { parseAuthorization, parseIntentions } from './wire.ts'
 
 export interface IntentionsFollowerOptions {
@@ -18,6 +18,8 @@ export interface IntentionsFollowerOptions {
   readonly onContact: (what: string) => void
   readonly onWarning: (message: string) => void
   readonly signal: AbortSignal
+  /** How often `/match` is asked where it does not block and nothing says that it has changed. */
+  readonly pollMs?: number
 }
 
 const blockingAnswerMs = 75_000
@@ -56,7 +58,7 @@ export class IntentionsFollower {
    * it does not block; then the list's index wakes it.
    */
   #followMatch(): Promise<void> {
-    const { service, signal, onFailure, onContact } = this.#options
+    const { service, signal, onFailure, onContact, pollMs = defaultPollMs } = this.#options
     let index = 0
     return poll({
       alarm: this.#matchAlarm,
@@ -76,13 +78,15 @@ export class IntentionsFollower {
           timeoutMs: index > 0 ? blockingAnswerMs : shortAnswerMs,
         })
         const rules = parseIntentions(answer, service)
+        const blocks = answer.index > 0
+        // One that goes backwards is that of another cluster: asked anew, at once.
         index = answer.index >= index ? answer.index : 0
-        if (index > 0) this.#listStop.abort()
+        if (blocks) this.#listStop.abort()
         onContact('intentions')
         this.#setRules(rules)
         if (this.#lost) this.#defaultAlarm.ring()
         this.#lost = false
-        return index > 0 ? 0 : pollMs
+        return blocks ? 0 : pollMs
       },
     })
   }

@@ -1,5 +1,5 @@
 // Asking an agent for what does not announce its changes: at a pace, again after a while or when somebody knows of news.
-import type { SidespliceError } from '../errors.ts'
+import { SidespliceError } from '../errors.ts'
 import { type Alarm, BackOff, Pace, pause } from './back-off.ts'
 
 /** How often what does not block is asked for, where nothing says that it has changed. */
@@ -30,8 +30,18 @@ export async function poll({ turn, alarm, paceMs, onFailure, signal }: PollOptio
       await alarm.wait(waitMs, signal)
     } catch (error) {
       if (signal.aborted) return
-      onFailure(error as SidespliceError)
+      onFailure(asFailure(error))
       await pause(backOff.next(), signal)
     }
   }
+}
+
+/** Whatever an answer brought about, as the failure of its agent. */
+export function asFailure(error: unknown): SidespliceError {
+  if (error instanceof SidespliceError) return error
+  return new SidespliceError(error instanceof Error ? error.message : String(error), {
+    source: 'consul',
+    code: 'agent_answer',
+    cause: error,
+  })
 }

@@ -3,14 +3,14 @@ import type { SidespliceError } from '../errors.ts'
 import { Alarm } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient, Lane } from './client.ts'
+import { type Namespaced, namespaceQuery } from './namespace.ts'
 import { poll, pollMs, shortAnswerMs } from './poll.ts'
 import { type Instance, parseInstances, parseQueryResult } from './wire.ts'
 
-export interface UpstreamFollowerOptions {
+export interface UpstreamFollowerOptions extends Namespaced {
   readonly client: ConsulClient
   readonly name: string
   readonly type: 'service' | 'prepared_query'
-  readonly namespace: string
   readonly datacenter: string
   readonly onInstances: (instances: readonly Instance[]) => void
   /** An empty answer that can only come from a token without rights was not applied. */
@@ -49,7 +49,7 @@ export class UpstreamFollower {
   }
 
   #follow(lane: Lane): Promise<void> {
-    const { client, name, datacenter, namespace, signal, onInstances, onFailure, onContact } = this.#options
+    const { client, name, datacenter, signal, onInstances, onFailure, onContact } = this.#options
     return followBlocking({
       client,
       lane,
@@ -57,7 +57,7 @@ export class UpstreamFollower {
       query: {
         passing: 'true',
         ...(datacenter !== '' && { dc: datacenter }),
-        ...(namespace !== 'default' && { ns: namespace }),
+        ...namespaceQuery(client, this.#options),
       },
       cursor: 'index',
       parse: parseInstances,

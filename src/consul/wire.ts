@@ -1,7 +1,10 @@
 // The shapes of the agent's answers, known nowhere else: JSON in, typed values out. Unknown fields are ignored.
+import { isHost } from '../address.ts'
 import type { AgentVerdict } from '../authorization/authorization.ts'
 import type { Intention } from '../authorization/intentions.ts'
+import { show } from '../config/problem.ts'
 import type { Answer } from './client.ts'
+import type { Namespaced } from './namespace.ts'
 import {
   type Json,
   list,
@@ -28,7 +31,7 @@ export function parseRoots({ body }: Answer): Roots {
   if (roots.length === 0) throw shapeError('Roots', 'at least one')
   return {
     trustDomain: text(answer.TrustDomain, 'TrustDomain').toLowerCase(),
-    pem: roots.map(withNewline).join(''),
+    pem: roots.map(pem => (pem.endsWith('\n') ? pem : `${pem}\n`)).join(''),
   }
 }
 
@@ -62,14 +65,14 @@ export interface ProxyService {
   readonly mode: string
   readonly config: Json
   readonly expose: Json
+  readonly envoyOnly: readonly string[]
   readonly meshGatewayMode: string
   readonly upstreams: readonly ProxyUpstream[]
 }
 
-export interface ProxyUpstream {
+export interface ProxyUpstream extends Required<Namespaced> {
   readonly type: string
   readonly name: string
-  readonly namespace: string
   readonly partition: string
   readonly peer: string
   readonly datacenter: string
@@ -85,14 +88,15 @@ export function parseProxyService({ body }: Pick<Answer, 'body'>): ProxyService 
   const service = object(body, 'service')
   const id = text(service.ID, 'ID')
   if (service.Kind !== 'connect-proxy')
-    throw shapeError(`service ${id}: Kind ${JSON.stringify(service.Kind ?? '')}`, '"connect-proxy"')
+    throw shapeError(`service ${id}: Kind ${show(service.Kind ?? '')}`, '"connect-proxy"')
   const proxy = object(service.Proxy, 'Proxy')
+  const namespace = optionalText(service.Namespace, 'Namespace')
   return {
     id,
     address: optionalText(service.Address, 'Address'),
     port: optionalInteger(service.Port, 'Port'),
+    namespace: namespace || 'default',
     socketPath: optionalText(service.SocketPath, 'SocketPath'),
-    namespace: optionalText(service.Namespace, 'Namespace') || 'default',
     destinationName: text(proxy.DestinationServiceName, 'Proxy.DestinationServiceName'),
     destinationId: optionalText(proxy.DestinationServiceID, 'Proxy.DestinationServiceID'),
     localAddress: optionalText(proxy.LocalServiceAddress, 'Proxy.LocalServiceAddress'),
@@ -101,19 +105,27 @@ export function parseProxyService({ body }: Pick<Answer, 'body'>): ProxyService 
     mode: optionalText(proxy.Mode, 'Proxy.Mode'),
     config: optionalObject(proxy.Config, 'Proxy.Config'),
     expose: optionalObject(proxy.Expose, 'Proxy.Expose'),
+    envoyOnly: [
+      ...(list(proxy.EnvoyExtensions, 'Proxy.EnvoyExtensions').length > 0 ? ['EnvoyExtensions'] : []),
+      ...(optionalObject(proxy.AccessLogs, 'Proxy.AccessLogs').Enabled === true ? ['AccessLogs'] : []),
+    ],
     meshGatewayMode: modeOf(proxy),
     upstreams: list(proxy.Upstreams, 'Proxy.Upstreams').map((entry, at) =>
-      parseUpstream(object(entry, `Upstreams[${at}]`), at),
+      parseUpstream(object(entry, `Upstreams[${at}]`), at, namespace),
     ),
   }
 }
 
-function parseUpstream(entry: Json, at: number): ProxyUpstream {
+/** One that names no namespace means that of its proxy, which only Enterprise tells. */
+function parseUpstream(entry: Json, at: number, proxyNamespace: string): ProxyUpstream {
   const of = (name: string) => `Upstreams[${at}].${name}`
+  const named = optionalText(entry.DestinationNamespace, of('DestinationNamespace')) || proxyNamespace
   return {
     type: optionalText(entry.DestinationType, of('DestinationType')) || 'service',
     name: text(entry.DestinationName, of('DestinationName')),
-    namespace: optionalText(entry.DestinationNamespace, of('DestinationNamespace')) || 'default',
+    namespace: named || 'default',
+    namespaceNamed: named !== '',
+    namespacesKnown: proxyNamespace !== '',
     partition: optionalText(entry.DestinationPartition, of('DestinationPartition')) || 'default',
     peer: optionalText(entry.DestinationPeer, of('DestinationPeer')),
     datacenter: optionalText(entry.Datacenter, of('Datacenter')),
@@ -181,10 +193,12 @@ function instanceOf(row: unknown, what: string): Instance | undefined {
   const name = native ? service.Service : proxy.DestinationServiceName
   const port = optionalInteger(service.Port, `${what}.Service.Port`)
   if (typeof name !== 'string' || name === '' || port < 1 || port > 65_535) return undefined
+  const host =
+    optionalText(service.Address, `${what}.Service.Address`) || text(node.Address, `${what}.Node.Address`)
+  if (!isHost(host)) return undefined
   const weights = optionalObject(service.Weights, `${what}.Service.Weights`)
   return {
-    host:
-      optionalText(service.Address, `${what}.Service.Address`) || text(node.Address, `${what}.Node.Address`),
+    host,
     port,
     service: name,
     namespace: optionalText(service.Namespace, `${what}.Service.Namespace`) || 'default',
@@ -214,8 +228,7 @@ export function parseIntentions({ body }: Answer, service: string): readonly Int
         sourcePartition: optionalText(rule.SourcePartition, 'SourcePartition') || 'default',
         destinationNamespace: optionalText(rule.DestinationNS, 'DestinationNS') || 'default',
         destinationName: text(rule.DestinationName, 'DestinationName'),
-        // Permissions are of layer 7, which is not looked at here: they deny (Consul does the same for L4 proxies).
-        // So does what stands for a sameness group, which is not looked up here.
+        // Permissions of layer 7 are not looked at here (as in Consul, for L4), a sameness group is not looked up: both deny.
         action:
           permissions.length === 0 &&
           rule.Action === 'allow' &&
@@ -234,8 +247,4 @@ export function parseAuthorization({ body }: Answer): AgentVerdict {
   // An answer that says neither is no denial: it must not end what lives.
   if (typeof authorized !== 'boolean') throw shapeError('Authorized', 'true or false')
   return { authorized, reason: optionalText(Reason, 'Reason') }
-}
-
-function withNewline(pem: string): string {
-  return pem.endsWith('\n') ? pem : `${pem}\n`
 }

@@ -21,6 +21,7 @@ export interface IssuedCertificate {
 }
 
 export interface IssueOptions {
+  /** Empty for no subject at all, as Consul's later leaves have none. */
   readonly commonName: string
   /** Absent for a root. */
   readonly issuer?: IssuedCertificate
@@ -51,12 +52,13 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
     ...uris.map(value => ({ type: 'url' as const, value })),
     ...dnsNames.map(value => ({ type: 'dns' as const, value })),
   ]
+  const subject = options.commonName === '' ? '' : `CN=${options.commonName}`
   const flags = x509.KeyUsageFlags
   const purposes = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth }
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: `01${randomBytes(9).toString('hex')}`,
-    subject: `CN=${options.commonName}`,
-    issuer: issuer?.certificate.subject ?? `CN=${options.commonName}`,
+    subject,
+    issuer: issuer?.certificate.subject ?? subject,
     notBefore: options.notBefore ?? new Date(Date.now() - 60_000),
     notAfter: options.notAfter ?? new Date(Date.now() + hourMs),
     publicKey: keys.publicKey as never,
@@ -73,7 +75,7 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
       ...(usages.length > 0
         ? [new x509.ExtendedKeyUsageExtension(usages.map(usage => purposes[usage]))]
         : []),
-      ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
+      ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names, subject === '')] : []),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey as never),
       await x509.AuthorityKeyIdentifierExtension.create((issuer?.keys.publicKey ?? keys.publicKey) as never),
     ],

@@ -102,6 +102,8 @@ export class MeshUpstreams {
         name: upstream.name,
         type: upstream.type === 'prepared_query' ? 'prepared_query' : 'service',
         namespace: upstream.namespace,
+        namespaceNamed: upstream.namespaceNamed,
+        namespacesKnown: upstream.namespacesKnown,
         datacenter: upstream.datacenter,
         onInstances: instances => {
           if (JSON.stringify(instances) === JSON.stringify(followed.instances)) return

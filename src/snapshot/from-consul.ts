@@ -66,6 +66,8 @@ export function startable(
 ): readonly ProxyUpstream[] {
   const taken = new Set<string>()
   return proxy.upstreams.filter(upstream => {
+    // Defaults for all upstreams, from a config entry (1.10): merged into each by the agent, and none itself.
+    if (upstream.name === '*' && upstream.bindPort === 0) return false
     const because = upstreamRefusal(upstream, { proxy, reader, datacenter })
     const place = formatAddress(bindOf(upstream))
     if (because === undefined && !taken.has(place)) {

@@ -4,7 +4,13 @@ import type { RegistrationReader } from '../config/registration.ts'
 import type { ProxyService, ProxyUpstream } from '../consul/wire.ts'
 
 /** Keys that have no effect here (Consul: proxy registration, `mode`, `expose`), each as a line. */
-export function withoutEffect({ mode, expose, meshGatewayMode, upstreams }: ProxyService): readonly string[] {
+export function withoutEffect({
+  mode,
+  expose,
+  envoyOnly,
+  meshGatewayMode,
+  upstreams,
+}: ProxyService): readonly string[] {
   const paths = Array.isArray(expose.Paths) ? expose.Paths.length : 0
   const lines = [
     mode !== '' && mode !== 'direct' && `Proxy.Mode ${mode}: only upstreams with a port are reached`,
@@ -13,6 +19,7 @@ export function withoutEffect({ mode, expose, meshGatewayMode, upstreams }: Prox
     usesGateway(meshGatewayMode) &&
       upstreams.length > 0 &&
       `Proxy.MeshGateway.Mode ${meshGatewayMode}: upstreams of other datacenters are not started`,
+    ...envoyOnly.map(name => `Proxy.${name}: only Envoy does it`),
   ]
   return lines.filter(line => line !== false)
 }
