@@ -67,7 +67,7 @@ export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promi
       if (signal.aborted) return
       cursor = undefined
       options.onFailure(asFailure(error))
-      await pause(backOff.next(), signal)
+      await options.client.pauseWhileAway(backOff.next(), signal)
     }
   }
 }

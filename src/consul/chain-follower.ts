@@ -27,6 +27,7 @@ const everyMs = 60_000
 export function followChains<T extends ChainOfUpstream>(options: ChainFollowerOptions<T>): Promise<void> {
   const { client, upstreams, alarm, onChain, signal } = options
   return poll({
+    client,
     alarm,
     signal,
     // Whether the agent answers is the watches' to say.

@@ -3,6 +3,7 @@ import { buildConnector, Pool } from 'undici'
 import { show } from '../config/problem.ts'
 import { errorCode, SidespliceError } from '../errors.ts'
 import type { AgentAddress } from './agent-address.ts'
+import { pause } from './back-off.ts'
 
 /**
  * Connections are counted by the agent, 200 for all that share an address (limits.http_max_conns_per_client), so each kind of
@@ -70,6 +71,8 @@ export class ConsulClient {
   readonly #options: ClientOptions
   readonly #pools: Readonly<Record<keyof typeof lanes, Pool>>
   readonly #own = new Set<Pool>()
+  /** While the agent does not answer; aborted when it does again. */
+  #away: AbortController | undefined
 
   constructor(options: ClientOptions) {
     this.#options = options
@@ -114,6 +117,7 @@ export class ConsulClient {
         signal: signal ?? null,
       })
       const text = await readText(response.body)
+      this.#noteAnswer()
       const header = (name: string) => {
         const value = response.headers[name]
         return Array.isArray(value) ? value[0] : value
@@ -128,12 +132,21 @@ export class ConsulClient {
       }
     } catch (cause) {
       if (cause instanceof SidespliceError) throw cause
+      if (signal?.aborted !== true) this.#away ??= new AbortController()
       throw new SidespliceError(`${method} ${path}: the agent does not answer (${errorCode(cause)})`, {
         source: 'consul',
         code: 'agent_unreachable',
         cause,
       })
     }
+  }
+
+  /**
+   * For who has failed and backs off: resolves after `ms`, when the signal comes, or as soon as the agent has answered anybody again, so
+   * that one watch that finds it back does not leave the others waiting.
+   */
+  async pauseWhileAway(ms: number, signal: AbortSignal): Promise<void> {
+    await pause(ms, this.#away === undefined ? signal : AbortSignal.any([signal, this.#away.signal]))
   }
 
   /** The namespace that is asked about where a request names none. */
@@ -143,6 +156,11 @@ export class ConsulClient {
 
   async close(): Promise<void> {
     await Promise.all([...Object.values(this.#pools), ...this.#own].map(pool => pool.destroy()))
+  }
+
+  #noteAnswer(): void {
+    this.#away?.abort()
+    this.#away = undefined
   }
 
   #pool(connections: number): Pool {

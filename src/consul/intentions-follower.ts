@@ -61,6 +61,7 @@ export class IntentionsFollower {
     const { service, signal, onFailure, onContact, pollMs = defaultPollMs } = this.#options
     let index = 0
     return poll({
+      client: this.#options.client,
       alarm: this.#matchAlarm,
       paceMs: matchPaceMs,
       signal,
@@ -115,6 +116,7 @@ export class IntentionsFollower {
   #followDefault(): Promise<void> {
     const { service, signal, onFailure, onContact } = this.#options
     return poll({
+      client: this.#options.client,
       alarm: this.#defaultAlarm,
       signal,
       onFailure: error => onFailure(error, 'default intention'),

@@ -1,6 +1,7 @@
 // Asking an agent for what does not announce its changes: at a pace, again after a while or when somebody knows of news.
 import { SidespliceError } from '../errors.ts'
 import { type Alarm, BackOff, Pace, pause } from './back-off.ts'
+import type { ConsulClient } from './client.ts'
 
 /** How often what does not block is asked for, where nothing says that it has changed. */
 export const pollMs = 10_000
@@ -8,6 +9,7 @@ export const pollMs = 10_000
 export const shortAnswerMs = 10_000
 
 export interface PollOptions {
+  readonly client: Pick<ConsulClient, 'pauseWhileAway'>
   /** Asks, and returns how long to wait before the next turn, unless the alarm rings. */
   readonly turn: () => Promise<number>
   readonly alarm: Alarm
@@ -18,7 +20,7 @@ export interface PollOptions {
 }
 
 /** Runs until the signal comes. A turn that fails is tried again, backing off. */
-export async function poll({ turn, alarm, paceMs, onFailure, signal }: PollOptions): Promise<void> {
+export async function poll({ client, turn, alarm, paceMs, onFailure, signal }: PollOptions): Promise<void> {
   const backOff = new BackOff()
   const pace = new Pace(paceMs)
   while (!signal.aborted) {
@@ -31,7 +33,7 @@ export async function poll({ turn, alarm, paceMs, onFailure, signal }: PollOptio
     } catch (error) {
       if (signal.aborted) return
       onFailure(asFailure(error))
-      await pause(backOff.next(), signal)
+      await client.pauseWhileAway(backOff.next(), signal)
     }
   }
 }

@@ -68,6 +68,7 @@ export class SelfRegistration {
 
   start(): void {
     this.#running ??= poll({
+      client: this.#options.client,
       turn: () => this.#turn(),
       alarm: this.#alarm,
       onFailure: error => this.#noteFailure(error),

@@ -100,6 +100,7 @@ export class UpstreamFollower {
     const path = `/v1/query/${encodeURIComponent(name)}/execute`
     const query = { connect: 'true', ...(datacenter !== '' && { dc: datacenter }) }
     return poll({
+      client: this.#options.client,
       alarm: this.#alarm,
       signal,
       onFailure: error => onFailure(error, `upstream ${name}`),

@@ -266,3 +266,25 @@ test('a leaf that is not valid yet is taken once it is, without another one havi
   change({})
   await until(() => taken.length === 1, 'the leaf')
 })
+
+test('one answer of an agent that was away wakes everybody who backs off, and a refusal wakes nobody', async t => {
+  let alive = true
+  const client = await writtenAgent(t, (_, __, request) => {
+    if (!alive) request.destroy()
+    return { body: {} }
+  })
+  const ask = () => client.send({ lane: 'short', path: '/v1/x', timeoutMs: 5_000 })
+  const signal = stopper(t)
+  alive = false
+  await assert.rejects(ask(), { code: 'agent_unreachable' })
+  let woken = 0
+  const waits = [1, 2, 3].map(() => client.pauseWhileAway(60_000, signal).then(() => woken++))
+  alive = true
+  await ask()
+  await Promise.all(waits)
+  assert.equal(woken, 3)
+  const next = client.pauseWhileAway(60_000, signal).then(() => woken++)
+  await ask()
+  assert.equal(woken, 3, 'an agent that was there is no news')
+  void next
+})
