@@ -162,10 +162,10 @@ export function parseQueryResult({ body }: Answer): {
   readonly instances: readonly Instance[]
 } {
   const answer = object(body, 'query')
-  return {
-    service: text(answer.Service, 'Service'),
-    instances: instancesOf(list(answer.Nodes, 'Nodes')),
-  }
+  const service = text(answer.Service, 'Service')
+  // Found without regard to case, while ACLs and identities tell `db` from `DB`.
+  const instances = instancesOf(list(answer.Nodes, 'Nodes')).filter(instance => instance.service === service)
+  return { service, instances }
 }
 
 /** A row that can't be read is left out; where none can be, the answer is no list of instances. */

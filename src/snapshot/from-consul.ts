@@ -108,11 +108,30 @@ function upstreamOf(upstream: ProxyUpstream, facts: MeshFacts, reader: Registrat
     key: upstreamKey(upstream),
     name: upstream.name,
     bind: bindOf(upstream),
-    endpoints: facts.instances(upstream).flatMap(instance => endpointOf(instance, facts.identity, reader)),
+    endpoints: facts
+      .instances(upstream)
+      .filter(instance => isAskedFor(instance, upstream, reader))
+      .flatMap(instance => endpointOf(instance, facts.identity, reader)),
     connectTimeoutMs: settings.connectTimeoutMs,
     halfCloseTimeoutMs: settings.halfCloseTimeoutMs,
     idleTimeoutMs: settings.idleTimeoutMs,
   }
+}
+
+/**
+ * The catalog finds instances of `DB` for `db`, ACLs tell the two apart: whoever may only register the one must not be taken for the
+ * other. A prepared query names its service itself.
+ */
+function isAskedFor(
+  { host, port, service }: Instance,
+  { type, name }: ProxyUpstream,
+  { notices }: RegistrationReader,
+): boolean {
+  if (type !== 'service' || service === name) return true
+  notices.say(
+    `upstream ${show(name)}: the instance at ${formatAddress({ host, port })} is left out: got one of ${show(service)}, expected the same letters in the same case`,
+  )
+  return false
 }
 
 /** Nothing for an instance whose name can't be part of an identity: the catalog takes any text, from whoever may register. */

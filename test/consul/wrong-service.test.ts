@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
-import { connect } from '../support/ends.ts'
+import { connect, openApp } from '../support/ends.ts'
 import { registerInstance } from '../support/instances.ts'
 import { parseLogLine } from '../support/log-lines.ts'
 import { startMeshPair } from '../support/mesh.ts'
@@ -32,4 +32,15 @@ test("an instance that is another service's proxy is not talked to, and that one
   assert.match(String(fields.attempts), /^127\.0\.0\.1:\d+ identity_mismatch \(.*svc\/db.*svc\/api.*\)$/)
   assert.equal(pair.app.connections.length, 0)
   await pair.connect().echoes('for db')
+})
+
+test('an instance of DB, which the catalog finds for db, is never dialed for it', async t => {
+  const agent = await startConsul(t)
+  const pair = await startMeshPair(t, agent)
+  const other = await openApp(t)
+  await registerInstance(agent, 'DB', other.address)
+  await pair.web.command.line('expected the same letters in the same case')
+  for (let count = 0; count < 5; count++) await pair.connect().echoes(`number ${count}`)
+  assert.ok(!(await pair.web.get('/state')).body.includes('svc/DB'))
+  assert.equal(other.connections.length, 0)
 })

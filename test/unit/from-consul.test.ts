@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { RegistrationReader } from '../../src/config/registration.ts'
-import { type Instance, type ProxyService, parseInstances, parseProxyService } from '../../src/consul/wire.ts'
+import {
+  type Instance,
+  type ProxyService,
+  parseInstances,
+  parseProxyService,
+  parseQueryResult,
+} from '../../src/consul/wire.ts'
 import { parseLeaf, parseTrustBundle } from '../../src/identity/identity.ts'
 import { meshState } from '../../src/snapshot/from-consul.ts'
 import { mesh } from '../support/pki.ts'
@@ -147,7 +153,7 @@ test('an upstream that can not be served is named and left out, the others are s
     { DestinationName: 'e', LocalBindPort: 5 },
     { DestinationName: 'f', LocalBindPort: 5 },
   ]
-  const { state, warnings } = stateOf(service({ Upstreams }))
+  const { state, warnings } = stateOf(service({ Upstreams }), [])
   assert.deepEqual(
     state.upstreams.map(({ name }) => name),
     ['e'],
@@ -157,9 +163,11 @@ test('an upstream that can not be served is named and left out, the others are s
 
 test('an instance whose name can not be part of an identity is left out, whoever registered it', () => {
   for (const name of ['*', 'we!b', '\ud800', '..']) {
-    const { state, warnings } = stateOf(service(), [{ ...instance, service: name }, instance])
-    assert.equal(state.upstreams[0]?.endpoints.length, 1, name)
+    const Upstreams = [{ DestinationName: name, LocalBindPort: 19191 }]
+    const { state, warnings } = stateOf(service({ Upstreams }), [{ ...instance, service: name }])
+    assert.deepEqual(state.upstreams[0]?.endpoints, [], name)
     assert.equal(warnings.length, 1)
+    assert.match(warnings[0] ?? '', /can not be part of a SPIFFE ID/)
   }
 })
 
@@ -195,4 +203,29 @@ test('instances are read as 1.8.7 sends them, nulls and absent fields included',
 
 test('a service that is no proxy is refused', () => {
   assert.throws(() => service({}, { Kind: '' }), { code: 'agent_answer' })
+})
+
+test('an instance of a service that differs in case is left out and named: the catalog finds it, ACLs tell them apart', () => {
+  const other = { ...instance, host: '10.0.0.66', service: 'DB' }
+  const { state, warnings } = stateOf(service(), [instance, other])
+  assert.deepEqual(
+    state.upstreams[0]?.endpoints.map(({ address, expect }) => [address.host, expect.map(id => id.uri)]),
+    [['10.0.0.1', ['spiffe://mesh.test/ns/default/dc/dc1/svc/db']]],
+  )
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0] ?? '', /^upstream "db": .*10\.0\.0\.66:21001.* got one of "DB"/)
+})
+
+test('of the rows of a prepared query only those of its own service are instances', () => {
+  const row = (name: string, port: number) => ({
+    Node: { Address: '10.0.0.1', Datacenter: 'dc1' },
+    Service: { Port: port, Proxy: { DestinationServiceName: name } },
+  })
+  const { instances } = parseQueryResult(
+    answerOf({ Service: 'db', Nodes: [row('db', 1), row('DB', 2), row('db', 3)] }),
+  )
+  assert.deepEqual(
+    instances.map(({ port }) => port),
+    [1, 3],
+  )
 })
