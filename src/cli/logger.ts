@@ -53,7 +53,13 @@ export function createLog(options: {
 export function textLine(jsonLine: string): string {
   const { level, time, msg, ...fields } = JSON.parse(jsonLine) as Record<string, unknown>
   const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${textValue(value)}`)
-  return `${time} ${String(level).toUpperCase().padEnd(5)} ${msg}${pairs.join('')}\n`
+  // Messages name what a registration says, too.
+  return `${time} ${String(level).toUpperCase().padEnd(5)} ${printable(String(msg))}${pairs.join('')}\n`
+}
+
+/** Text of whatever origin on one line, which commands no terminal. */
+export function printable(text: string): string {
+  return text.replace(unprintable, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Quoted where a space, a quote or a control character would make it ambiguous. */
@@ -61,10 +67,8 @@ function textValue(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value)
   const quoted = typeof value === 'string' && !/^[\x21\x23-\x7e]+$/.test(text) ? JSON.stringify(text) : text
   // JSON leaves DEL, C1 controls and what turns text around as they are; a terminal obeys them.
-  return quoted.replace(
-    unprintable,
-    character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  return printable(quoted)
 }
 
-const unprintable = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { SidespliceError } from '../errors.ts'
 import { agentOptions } from './agent-options.ts'
 import { closeUnaskedInspector } from './inspector.ts'
-import { createLog, type ProcessLog } from './logger.ts'
+import { createLog, type ProcessLog, printable } from './logger.ts'
 import { modeOptions, type Prepared, type ProxyValues, prepare } from './modes.ts'
 import { runSidecar } from './run-sidecar.ts'
 import { overridesFrom, settingOptions } from './settings.ts'
@@ -67,7 +67,7 @@ async function runLogged(log: ProcessLog, body: () => Promise<void>): Promise<nu
     const known = error instanceof SidespliceError
     const message = error instanceof Error ? error.message : String(error)
     log.error({ error: known ? error.code : error instanceof Error ? error.stack : message }, message)
-    process.stderr.write(`sidesplice: ${message}\n`)
+    process.stderr.write(`sidesplice: ${printable(message)}\n`)
     return exitFailure
   } finally {
     await log.flush(lastLinesMs)

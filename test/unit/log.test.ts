@@ -133,3 +133,11 @@ test('a value can not forge a line', () => {
   )
   assert.equal(line.split('\n').length, 2)
 })
+
+test('a message that names what a registration says can neither forge a line nor command a terminal', () => {
+  const msg = 'upstream x is not started: LocalBindAddress 10.0.0.1\n2026 INFO ready \u001b[2J\u202e is'
+  const line = textLine(`${JSON.stringify({ level: 'warn', time: 't', msg })}\n`)
+  for (const character of line.trimEnd())
+    assert.ok(character >= ' ' && character <= '~', JSON.stringify(character))
+  assert.match(line, /10\.0\.0\.1\\u000a2026 INFO ready/)
+})
