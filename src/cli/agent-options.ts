@@ -67,9 +67,9 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
   const serverName = given(values.tlsServerName, 'CONSUL_TLS_SERVER_NAME')
   const ca =
     caFile !== undefined
-      ? rereadable(() => readText(caFile))
+      ? rereadable(() => rootsIn(caFile, readText(caFile)))
       : caPath !== undefined
-        ? rereadable(() => readFolder(caPath))
+        ? rereadable(() => rootsIn(caPath, readFolder(caPath)))
         : undefined
   const pair =
     cert !== undefined || key !== undefined
@@ -90,12 +90,17 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
         ...(serverName !== undefined && { serverName }),
       }),
     }),
-    ...(env.CONSUL_HTTP_AUTH && { basicAuth: env.CONSUL_HTTP_AUTH }),
+    ...(env.CONSUL_HTTP_AUTH && { basicAuth: withColon(env.CONSUL_HTTP_AUTH) }),
     ...(values.datacenter !== undefined && { datacenter: values.datacenter }),
     ...(values.stale === true && { stale: true }),
     ...(env.CONSUL_NAMESPACE && { namespace: env.CONSUL_NAMESPACE }),
     ...(env.CONSUL_PARTITION && { partition: env.CONSUL_PARTITION }),
   }
+}
+
+/** `user:password`, or a user alone, whose password is empty then (RFC 7617: the colon is always there). */
+function withColon(auth: string): string {
+  return auth.includes(':') ? auth : `${auth}:`
 }
 
 /** The file's token goes before any other where it is not empty. Read at each request: a few bytes, beside an HTTP call. */
@@ -129,6 +134,15 @@ function readFolder(folder: string): string {
     .filter(name => /\.(pem|crt|cer)$/.test(name))
     .map(name => readText(join(folder, name)))
     .join('\n')
+}
+
+/** Without a root of its own TLS takes those of the public: an agent of anybody's would verify, and be told the token. */
+function rootsIn(place: string, pem: string): string {
+  if (/-----BEGIN (TRUSTED )?CERTIFICATE-----/.test(pem)) return pem
+  throw new SidespliceError(
+    `${place}: got no PEM certificate, expected a file with roots, or a folder of such files that end in .pem, .crt or .cer`,
+    { source: 'cli', code: 'agent_file' },
+  )
 }
 
 function readText(file: string): string {
