@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openBlackHole } from '../support/black-hole.ts'
 import { conformance } from '../support/data-planes.ts'
-import { echo, freeAddress } from '../support/ends.ts'
+import { connect, echo, freeAddress } from '../support/ends.ts'
 import { endpoint, openRig } from '../support/rig.ts'
 
 const connectTimeoutMs = 300
@@ -34,6 +34,28 @@ conformance('connecting', plane => {
     assert.equal(counters?.get('black-hole')?.failures, 10)
     assert.equal(counters?.get('live')?.open, 10)
   })
+
+  for (const [host, name] of [
+    ['127.0.0.1', '127.0.0.1'],
+    ['127.0.0.1', 'localhost'],
+    ['0.0.0.0', '127.0.0.2'],
+    ['::', '127.0.0.1'],
+  ] as const) {
+    test(`an endpoint ${name} that is our own upstream listener at ${host} does not go round in a circle`, async t => {
+      const rig = await openRig(t, plane, { outbound: { bind: { host, port: 0 } } })
+      const own = endpoint({ host: name, port: rig.address.port }, { timeLimitMs: 10_000 })
+      rig.a.routes([own], { connectTimeoutMs: 10_000 })
+      const client = connect(t, { host: '127.0.0.1', port: rig.address.port })
+      assert.equal(await client.fails(), 'ECONNRESET')
+      await rig.a.isQuiet()
+      const accepted = rig.a.plane.counters().listeners.get('db')?.accepted
+      assert.ok(accepted !== undefined && accepted <= 3, `${accepted} connections`)
+      assert.ok(
+        rig.a.records.some(({ detail }) => /^opened by this sidecar itself/.test(detail ?? '')),
+        'one of them is told',
+      )
+    })
+  }
 
   test('the last endpoint has all the time that is left, each before it its own limit', async t => {
     const rig = await openRig(t, plane)

@@ -63,6 +63,7 @@ async function reach(
   if ('failure' in dialed) return { ...dialed, connectMs }
 
   const raw = dialed.socket
+  core.ownDials.note(raw)
   const shaken = await handshake(session, raw, {
     identity,
     serverName: planned.serverName ?? planned.address.host,

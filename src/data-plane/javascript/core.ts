@@ -1,5 +1,6 @@
 // What the two directions share: the identity of the moment, the generation, the questions to policy.
 import type { AdmitAnswer, AdmitQuestion, Generation, RouteAnswer, RouteQuestion } from '../interface.ts'
+import type { OwnDials } from './own-dials.ts'
 import type { Questions } from './questions.ts'
 import type { Session } from './session.ts'
 import type { TlsIdentity } from './tls.ts'
@@ -7,6 +8,7 @@ import type { TlsIdentity } from './tls.ts'
 export interface Core {
   readonly identity: () => TlsIdentity | undefined
   readonly generation: () => Generation
+  readonly ownDials: OwnDials
   /** The session's peer is no stranger any more. */
   readonly admitted: (session: Session) => void
   readonly admit: Questions<AdmitQuestion, AdmitAnswer>

@@ -20,6 +20,7 @@ import { hasDescriptorsFor, hasDescriptorsForStrangers } from './descriptors.ts'
 import { serveInbound } from './inbound.ts'
 import { ListeningSockets } from './listening-sockets.ts'
 import { serveOutbound } from './outbound.ts'
+import { OwnDials } from './own-dials.ts'
 import { Questions } from './questions.ts'
 import { Session, SessionOver } from './session.ts'
 import { Tally } from './tally.ts'
@@ -56,6 +57,7 @@ export class JavascriptDataPlane implements DataPlane {
     this.#core = {
       identity: () => this.#identity,
       generation: () => this.#generation,
+      ownDials: new OwnDials(),
       admitted: session => this.#strangers.delete(session),
       admit: new Questions((questions, answer) => policy.admit(questions, answer)),
       route: new Questions((questions, answer) => policy.route(questions, answer)),

@@ -22,6 +22,8 @@ async function serveRoute(session: Session, core: Core, route: Route): Promise<v
   for (;;) {
     const step = await route.next()
     if (step === undefined) return giveUp(session, route)
+    if (core.ownDials.has(session.downstream))
+      return session.abort('connect_failed', 'opened by this sidecar itself: an endpoint is its own listener')
     const attempt = new Attempt(session, step.planned)
     const peer = await connectPeer(session, core, step)
     attempt.measured(peer)
