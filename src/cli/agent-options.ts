@@ -60,6 +60,7 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
   })
   const tokenFile = given(values.tokenFile, 'CONSUL_HTTP_TOKEN_FILE')
   const token = values.token ?? env.CONSUL_HTTP_TOKEN ?? env.CONNECT_PROXY_TOKEN ?? env.CONSUL_PROXY_TOKEN
+  requireWord('--token, or a variable that stands for it', token ?? '')
   const caFile = given(values.caFile, 'CONSUL_CACERT')
   const caPath = given(values.caPath, 'CONSUL_CAPATH')
   const cert = given(values.clientCert, 'CONSUL_CLIENT_CERT')
@@ -98,6 +99,15 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
   }
 }
 
+/** What no header can hold would read as an agent that does not answer. The text itself is never shown. */
+function requireWord(place: string, token: string): string {
+  if (/^[!-~]*$/.test(token)) return token
+  throw new SidespliceError(
+    `${place}: got a token of several words or lines, or with characters beyond ASCII; expected one word`,
+    { source: 'cli', code: 'agent_file' },
+  )
+}
+
 /** `user:password`, or a user alone, whose password is empty then (RFC 7617: the colon is always there). */
 function withColon(auth: string): string {
   return auth.includes(':') ? auth : `${auth}:`
@@ -106,7 +116,7 @@ function withColon(auth: string): string {
 /** The file's token goes before any other where it is not empty. Read at each request: a few bytes, beside an HTTP call. */
 function tokenReader(file: string, other: string | undefined): () => string | undefined {
   let last = ''
-  const read = rereadable(() => readText(file).trim())
+  const read = rereadable(() => requireWord(file, readText(file).trim()))
   return () => {
     last = read() || last
     return last || other || undefined

@@ -1,6 +1,12 @@
 // Go's spelling of flags, as Consul's users have it in their scripts: one dash, and booleans with a value.
+import { scalarSettings } from '../config/schema.ts'
 
-const booleans = new Set(['--register', '--stale', '--log-json', '--check'])
+const booleans = new Set([
+  ...['--register', '--stale', '--check'],
+  ...[...scalarSettings()].flatMap(([name, { type }]) =>
+    type === 'boolean' ? [`--${name.replaceAll('_', '-')}`] : [],
+  ),
+])
 
 /** `-sidecar-for web` is `--sidecar-for web`; `-register=false` is its absence. What follows `--` is left alone. */
 export function fromGoSpelling(args: readonly string[]): readonly string[] {

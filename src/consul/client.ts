@@ -133,11 +133,14 @@ export class ConsulClient {
     } catch (cause) {
       if (cause instanceof SidespliceError) throw cause
       if (signal?.aborted !== true) this.#away ??= new AbortController()
-      throw new SidespliceError(`${method} ${path}: the agent does not answer (${errorCode(cause)})`, {
-        source: 'consul',
-        code: 'agent_unreachable',
-        cause,
-      })
+      throw new SidespliceError(
+        `${method} ${path}: the agent does not answer (${errorCode(cause)} at ${this.place})`,
+        {
+          source: 'consul',
+          code: 'agent_unreachable',
+          cause,
+        },
+      )
     }
   }
 
@@ -147,6 +150,11 @@ export class ConsulClient {
    */
   async pauseWhileAway(ms: number, signal: AbortSignal): Promise<void> {
     await pause(ms, this.#away === undefined ? signal : AbortSignal.any([signal, this.#away.signal]))
+  }
+
+  /** Where the agent is, for messages. */
+  get place(): string {
+    return this.#options.address.socketPath ?? this.#options.address.origin
   }
 
   /** The namespace that is asked about where a request names none. */

@@ -79,13 +79,13 @@ function idOf(value: unknown): string {
 }
 
 function notRegistered(
-  { wanted }: FindProxyOptions,
+  { wanted, client }: FindProxyOptions,
   seen: { readonly services: number } | { readonly error: SidespliceError },
 ): SidespliceError {
   const what =
     'proxyId' in wanted
-      ? `no proxy ${wanted.proxyId} is registered`
-      : `no proxy is registered for ${wanted.sidecarFor}`
+      ? `no proxy ${wanted.proxyId} is registered at ${client.place}`
+      : `no proxy is registered for ${wanted.sidecarFor} at ${client.place}`
   const because =
     'error' in seen ? seen.error.message : `this token can see ${seen.services} services, and may not see it`
   return new SidespliceError(`${what}: ${because}`, { source: 'consul', code: 'not_registered' })

@@ -93,6 +93,6 @@ test('--wait 0 does not wait: exit 2, and the reason says that a token may hide 
   assert.equal(code, 2)
   assert.match(
     sidecar.command.stderr,
-    /no proxy is registered for nobody: this token can see 0 services, and may not see it/,
+    /no proxy is registered for nobody at http:\/\/127\.0\.0\.1:\d+: this token can see 0 services, and may not see it/,
   )
 })

@@ -45,3 +45,29 @@ for (const [given, sent] of [
     assert.equal(clientOptions({}, { CONSUL_HTTP_AUTH: given }).basicAuth, sent)
   })
 }
+
+for (const token of ['two words', 'two\nlines', 'b\u00f6se', 'a\u0000b']) {
+  test(`a token ${JSON.stringify(token)}, which no header can hold, is refused and not shown`, t => {
+    const tokenFile = join(folder(t), 'token')
+    writeFileSync(tokenFile, `${token}\n`)
+    for (const values of [{ token }, { tokenFile }])
+      assert.throws(
+        () => clientOptions(values, {}),
+        (error: Error) => /expected one word/.test(error.message) && !error.message.includes(token),
+      )
+  })
+}
+
+test('a token file that holds none for a while leaves the former one in use', t => {
+  const tokenFile = join(folder(t), 'token')
+  writeFileSync(tokenFile, 'first\n')
+  const { token } = clientOptions({ tokenFile }, {})
+  for (const [content, used] of [
+    ['half a tok', 'first'],
+    ['', 'first'],
+    ['second\n', 'second'],
+  ] as const) {
+    writeFileSync(tokenFile, content)
+    assert.equal(token(), used)
+  }
+})
