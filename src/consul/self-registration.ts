@@ -47,7 +47,7 @@ export class SelfRegistration {
   #running: Promise<void> | undefined
   #ending: Promise<void> | undefined
   #reconciledAt = Number.NEGATIVE_INFINITY
-  /** Whether the agent may hold a registration of ours. */
+  /** Whether the agent may hold a registration that we have made, or spoken for. */
   #mayBeRegistered = false
   /** The code of the failure that was told last. */
   #toldFailure: string | undefined
@@ -124,6 +124,10 @@ export class SelfRegistration {
   async #turn(): Promise<number> {
     const { heartbeatMs = defaultHeartbeatMs, reconcileMs = defaultReconcileMs } = this.#options
     if (performance.now() - this.#reconciledAt >= reconcileMs) await this.#reconcile()
+    const ready = this.#options.missing().length === 0
+    // What was found may be another process's, which is ready: a predecessor's check ends by itself.
+    if (!ready && !this.#mayBeRegistered) return unreadyHeartbeatMs
+    this.#mayBeRegistered = true
     if (!(await this.#heartbeat())) {
       await this.#register('no check of this proxy')
       if (!(await this.#heartbeat()))
@@ -143,8 +147,7 @@ export class SelfRegistration {
     if (answer.status === 403) throw this.#denied(answer)
     if (answer.status !== 200 && answer.status !== 404) throw refused(path, answer)
     const difference = answer.status === 404 ? 'no registration' : this.#difference(answer)
-    if (difference === undefined) this.#mayBeRegistered = true
-    else await this.#register(difference)
+    if (difference !== undefined) await this.#register(difference)
     this.#reconciledAt = performance.now()
   }
 

@@ -101,6 +101,36 @@ test('an ordinary service of the same ID is not overwritten, nor taken away', as
   assert.ok(!seen.requests.includes(put) && !seen.requests.includes(takeBack), seen.requests.join())
 })
 
+test("while it is not ready it neither fails nor takes back what it found, which may be another process's", async t => {
+  let missing = ['inbound listener']
+  let looks = 0
+  const { own, seen } = await register(
+    t,
+    request => {
+      if (request === get) looks++
+      return request === get ? record() : good
+    },
+    { missing: () => missing, reconcileMs: 0 },
+  )
+  own.wake()
+  await until(() => looks > 1, 'another turn')
+  assert.ok(!seen.requests.some(request => request !== get), seen.requests.join())
+  missing = []
+  own.wake()
+  await until(() => seen.requests.includes(pass), 'a heartbeat once it is ready')
+  await own.end()
+  assert.equal(seen.requests.at(-1), takeBack)
+})
+
+test('a sidecar that was never ready leaves what it found where it is', async t => {
+  const { own, seen } = await register(t, request => (request === get ? record() : good), {
+    missing: () => ['inbound listener'],
+  })
+  await until(() => seen.requests.length > 0, 'a look')
+  await own.end()
+  assert.deepEqual(seen.requests, [get])
+})
+
 for (const status of [404, 500]) {
   test(`a check that the agent does not know (${status}) has the registration made again`, async t => {
     let beats = 0
