@@ -9,6 +9,8 @@ export class AgentContact {
   readonly #freshAt = new Map<string, number>()
   /** By watch: the refusal that was logged last, for as long as nothing good came. */
   readonly #refusals = new Map<string, string>()
+  /** Watches that got no answer and have had none since: one alone, while others are answered, is said once. */
+  readonly #silent = new Set<string>()
   #away = false
 
   constructor(log: Log, now: () => number = () => performance.now()) {
@@ -23,10 +25,12 @@ export class AgentContact {
   end(watch: string): void {
     this.#freshAt.delete(watch)
     this.#refusals.delete(watch)
+    this.#silent.delete(watch)
   }
 
   answered(watch: string): void {
     if (this.#freshAt.has(watch)) this.#freshAt.set(watch, this.#now())
+    this.#silent.delete(watch)
     if (this.#away) this.#log.info({}, 'the agent answers again')
     this.#away = false
     if (this.#refusals.delete(watch)) this.#log.info({ what: watch }, 'the agent refuses it no more')
@@ -34,6 +38,8 @@ export class AgentContact {
 
   failed(watch: string, error: SidespliceError): void {
     if (error.code === 'agent_unreachable') {
+      if (this.#silent.has(watch)) return
+      this.#silent.add(watch)
       if (!this.#away)
         this.#log.warn(
           { error: error.message },

@@ -24,6 +24,21 @@ test('an agent that goes is said once, whoever notices, and so is its return', (
   assert.equal(lines.length, 3)
 })
 
+test('a watch that alone gets no answer, while others do, is said once and not at each of its tries', () => {
+  const { contact: agent, lines } = contact()
+  for (let tries = 0; tries < 5; tries++) {
+    agent.failed('upstream db', gone)
+    agent.answered('roots')
+  }
+  assert.equal(lines.length, 2)
+  agent.failed('roots', gone)
+  assert.equal(lines.length, 3, 'an outage beside it is said')
+  agent.answered('roots')
+  agent.answered('upstream db')
+  agent.failed('upstream db', gone)
+  assert.equal(lines.length, 5, 'and its own, once it was answered')
+})
+
 test('a refusal is said once for each watch, and again after a good answer or where it is another', () => {
   const { contact: agent, lines } = contact()
   for (const watch of ['leaf', 'leaf', 'roots']) agent.failed(watch, denied('403'))
