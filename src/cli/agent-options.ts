@@ -59,7 +59,9 @@ export function clientOptions(values: AgentValues, env: NodeJS.ProcessEnv): Clie
     tls: isTrue('CONSUL_HTTP_SSL'),
   })
   const tokenFile = given(values.tokenFile, 'CONSUL_HTTP_TOKEN_FILE')
-  const token = values.token ?? env.CONSUL_HTTP_TOKEN ?? env.CONNECT_PROXY_TOKEN ?? env.CONSUL_PROXY_TOKEN
+  // A variable that is set to nothing says nothing.
+  const token =
+    values.token ?? (env.CONSUL_HTTP_TOKEN || env.CONNECT_PROXY_TOKEN || env.CONSUL_PROXY_TOKEN || undefined)
   requireWord('--token, or a variable that stands for it', token ?? '')
   const caFile = given(values.caFile, 'CONSUL_CACERT')
   const caPath = given(values.caPath, 'CONSUL_CAPATH')

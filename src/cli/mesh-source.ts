@@ -41,7 +41,8 @@ export function meshSource(options: MeshSourceOptions): StateSource {
     watchAges: () => mesh?.watchAges() ?? new Map(),
     async start(onState, _onReload, missing) {
       const registration = 'fixed' in proxy ? proxy : await find(proxy)
-      if (registration === undefined) return
+      // Found while a stop is under way: nothing begins any more.
+      if (registration === undefined || stop.signal.aborted) return
       if ('fixed' in proxy && proxy.register !== undefined) own = selfRegistration(proxy.register, missing)
       mesh = new Mesh({
         client,
@@ -60,6 +61,7 @@ export function meshSource(options: MeshSourceOptions): StateSource {
       if (attempts.some(({ outcome }) => outcome !== 'connected')) mesh?.wakeUpstream(listener)
     },
     async stopping() {
+      stop.abort()
       await own?.end().then(
         () => log.info({ proxy_id: own?.id }, 'registration taken back'),
         (error: unknown) =>

@@ -76,7 +76,7 @@ async function stop(
     { signal: await signals.first, sessions, drain_delay_s: drainDelayMs / 1000, drain_s: drainMs / 1000 },
     'stopping',
   )
-  await source.stopping()
+  await Promise.race([source.stopping(), signals.cut])
   await signals.sleep(drainDelayMs)
   const { cut } = await sidecar.stop({ graceMs: drainMs, signal: signals.second })
   log.info({ sessions_cut: cut, by_second_signal: signals.second.aborted }, 'stopped')

@@ -4,6 +4,8 @@ export interface StopSignals {
   /** Its name. */
   readonly first: Promise<NodeJS.Signals>
   readonly second: AbortSignal
+  /** Resolves with it. */
+  readonly cut: Promise<void>
   /** Ends early by the second signal. */
   sleep(ms: number): Promise<void>
 }
@@ -25,6 +27,7 @@ export function stopSignals(): StopSignals {
   return {
     first,
     second: cut.signal,
+    cut: new Promise(resolve => cut.signal.addEventListener('abort', () => resolve())),
     sleep: ms =>
       new Promise(resolve => {
         if (ms === 0 || cut.signal.aborted) return resolve()

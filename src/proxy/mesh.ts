@@ -145,8 +145,9 @@ export class Mesh {
     this.#service?.stop.abort()
     const stop = new AbortController()
     this.#service = { name, stop }
-    // Those of another service say nothing of this one: nobody is admitted until its own are known.
+    // Those of another service say nothing of this one: what is in use stays as it was, whole, until both are known.
     this.#intentions = undefined
+    this.#identity = undefined
     const { client, log } = this.#options
     const common = {
       client,

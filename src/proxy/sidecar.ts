@@ -93,11 +93,13 @@ export class Sidecar {
     log.info({ data_plane: opened.name, why: opened.why }, 'data plane chosen')
   }
 
-  /** Makes the data plane equal to the desired state. Changes are applied one after the other. */
+  /**
+   * Makes the data plane equal to the desired state. Who is allowed, and who is no more, holds when this returns. Resolves when each
+   * listener is bound or has failed: the lookup of a name may take long, and holds up no later change.
+   */
   apply(desired: DesiredState): Promise<void> {
-    const applied = this.#applying.then(() => this.#apply(desired))
-    // One that failed does not stand in the way of the next.
-    this.#applying = applied.catch(() => {})
+    const applied = this.#apply(desired)
+    this.#applying = Promise.allSettled([this.#applying, applied]).then(() => {})
     return applied
   }
 
