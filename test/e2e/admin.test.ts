@@ -58,7 +58,7 @@ describe('/ready', { concurrency: 3 }, () => {
   })
 
   test('says that our certificate has expired', async t => {
-    const leaf = await issueLeaf('web', mesh.root, { notAfter: new Date(Date.now() + 5_000) })
+    const leaf = await issueLeaf('web', mesh.root, { notAfter: new Date(Date.now() + 12_000) })
     const sidecar = await startSidecar(t, {}, { leaf })
     await sidecar.command.line('our certificate has expired')
     assertText(
