@@ -2,6 +2,8 @@
 import { SidespliceError } from '../errors.ts'
 import type { DataPlane, DataPlaneOptions } from './interface.ts'
 import { JavascriptDataPlane } from './javascript/data-plane.ts'
+import { loadAddon } from './native/addon.ts'
+import { NativeDataPlane } from './native/data-plane.ts'
 
 export type DataPlaneChoice = 'auto' | 'native' | 'javascript'
 
@@ -17,20 +19,23 @@ export interface OpenedDataPlane {
  */
 export function openDataPlane(choice: DataPlaneChoice, options: DataPlaneOptions): OpenedDataPlane {
   requireAvailable(choice)
+  const native = choice === 'javascript' ? { why: 'asked for' } : loadAddon()
+  if ('why' in native)
+    return { dataPlane: new JavascriptDataPlane(options), name: 'javascript', why: native.why }
   return {
-    dataPlane: new JavascriptDataPlane(options),
-    name: 'javascript',
-    why: choice === 'javascript' ? 'asked for' : nativeMissing,
+    dataPlane: new NativeDataPlane(native.addon, options),
+    name: 'native',
+    why: choice === 'native' ? 'asked for' : 'the addon fits this Node',
   }
 }
 
 /** @throws SidespliceError `data_plane_unavailable` */
 export function requireAvailable(choice: DataPlaneChoice): void {
   if (choice !== 'native') return
-  throw new SidespliceError(`data plane native can't run: ${nativeMissing}`, {
+  const native = loadAddon()
+  if ('addon' in native) return
+  throw new SidespliceError(`data plane native can't run: ${native.why}`, {
     source: 'data-plane',
     code: 'data_plane_unavailable',
   })
 }
-
-const nativeMissing = 'this version has no native addon'

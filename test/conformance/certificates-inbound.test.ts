@@ -39,7 +39,9 @@ conformance('certificates of peers that dial us', plane => {
         assert.equal(record.reason, 'peer_certificate_refused', record.detail)
         assert.equal(rig.b.admitQuestions.length, 0)
         assert.equal(rig.app.connections.length, 0)
-        if (rig.b.plane.capabilities.alerts) assert.match(peer.error ?? '', /_ALERT_/)
+        // In TLS 1.2 a write that waits for the handshake fails by EPROTO, and its text names the alert.
+        if (rig.b.plane.capabilities.alerts)
+          assert.match(`${peer.error} ${peer.errorText}`, /_ALERT_| alert /)
       })
     }
   }

@@ -24,7 +24,9 @@ conformance('file descriptors', plane => {
 
     const many = Array.from({ length: flood }, dial)
     for (const client of many) client.send('hello')
-    const { backlog } = plane.open({ policy: { admit() {}, route() {}, ended() {} } }).capabilities
+    const another = plane.open({ policy: { admit() {}, route() {}, ended() {} } })
+    const { backlog } = another.capabilities
+    await another.close()
     const served = () => many.filter(({ received }) => received > 0).length
     const refused = () => many.filter(({ closed }) => closed).length
     if (backlog) await until(() => served() > 0, 'some to be served')

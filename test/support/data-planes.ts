@@ -2,6 +2,8 @@
 import { describe } from 'node:test'
 import type { DataPlane, DataPlaneOptions } from '../../src/data-plane/interface.ts'
 import { JavascriptDataPlane } from '../../src/data-plane/javascript/data-plane.ts'
+import { loadAddon } from '../../src/data-plane/native/addon.ts'
+import { NativeDataPlane } from '../../src/data-plane/native/data-plane.ts'
 
 export interface DataPlaneUnderTest {
   readonly name: string
@@ -10,7 +12,14 @@ export interface DataPlaneUnderTest {
 
 export const dataPlanes: readonly DataPlaneUnderTest[] = [
   { name: 'javascript', open: options => new JavascriptDataPlane(options) },
+  { name: 'native', open: openNative },
 ]
+
+function openNative(options: DataPlaneOptions): DataPlane {
+  const native = loadAddon()
+  if ('why' in native) throw new Error(`the addon is not there: ${native.why}`)
+  return new NativeDataPlane(native.addon, options)
+}
 
 /** One group of cases, once for each data plane. */
 export function conformance(behaviour: string, cases: (plane: DataPlaneUnderTest) => void): void {

@@ -17,6 +17,8 @@ export class End {
   ended = false
   closed = false
   error: string | undefined
+  /** What the error says beside its code. */
+  errorText = ''
   readonly #kept: Buffer[] = []
   #keptBytes = 0
   readonly #digest = createHash('sha1')
@@ -35,6 +37,7 @@ export class End {
       if (this.error === undefined) this.ended = true
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.errorText ||= error.message
       this.error ??= error.code ?? error.message
     })
     socket.on('close', () => {

@@ -1,7 +1,7 @@
 // What the two directions share: the identity of the moment, the generation, the questions to policy.
 import type { AdmitAnswer, AdmitQuestion, Generation, RouteAnswer, RouteQuestion } from '../interface.ts'
+import type { Questions } from '../questions.ts'
 import type { OwnDials } from './own-dials.ts'
-import type { Questions } from './questions.ts'
 import type { Session } from './session.ts'
 import type { TlsIdentity } from './tls.ts'
 

@@ -1,5 +1,6 @@
 // The data plane on node:net and node:tls, put together. What Node's TLS can't do stands in its capabilities.
 import type { Socket } from 'node:net'
+import { after } from '../deadline.ts'
 import type {
   Capabilities,
   Counters,
@@ -14,14 +15,14 @@ import type {
   SessionView,
   TerminationReason,
 } from '../interface.ts'
+import { ListeningSockets } from '../listening-sockets.ts'
+import { Questions } from '../questions.ts'
 import type { Core } from './core.ts'
-import { after } from './deadline.ts'
 import { hasDescriptorsFor, hasDescriptorsForStrangers } from './descriptors.ts'
 import { serveInbound } from './inbound.ts'
-import { ListeningSockets } from './listening-sockets.ts'
+import { NetListeningSocket } from './listening-socket.ts'
 import { serveOutbound } from './outbound.ts'
 import { OwnDials } from './own-dials.ts'
-import { Questions } from './questions.ts'
 import { Session, SessionOver } from './session.ts'
 import { Tally } from './tally.ts'
 import { buildTlsIdentity, type TlsIdentity } from './tls.ts'
@@ -63,7 +64,7 @@ export class JavascriptDataPlane implements DataPlane {
       route: new Questions((questions, answer) => policy.route(questions, answer)),
     }
     this.#sockets = new ListeningSockets({
-      accept: (socket, spec) => this.#accept(socket, spec),
+      open: spec => NetListeningSocket.open(spec, (socket, by) => this.#accept(socket, by)),
       onListener: onListener ?? (() => {}),
     })
   }

@@ -2,7 +2,7 @@
 import net, { type Socket } from 'node:net'
 import type { Address } from '../../address.ts'
 import { errorCode } from '../../errors.ts'
-import { after } from './deadline.ts'
+import { after } from '../deadline.ts'
 import { reset, type Session } from './session.ts'
 
 /** How every TCP connection of the data plane is set up, accepted or dialed. */

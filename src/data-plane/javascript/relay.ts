@@ -2,7 +2,7 @@
 // none. Knows two duplex streams and nothing of how they came to be.
 import type { Duplex } from 'node:stream'
 import { errorCode } from '../../errors.ts'
-import { after, type Deadline } from './deadline.ts'
+import { after, type Deadline } from '../deadline.ts'
 import type { Session } from './session.ts'
 import { alertName } from './tls.ts'
 

@@ -1,7 +1,8 @@
 // The plan of one outbound session: asked for, walked, and asked for again where the configuration moved.
+
+import { after, type Deadline } from '../deadline.ts'
 import type { Plan, PlannedAttempt } from '../interface.ts'
 import { ask, type Core } from './core.ts'
-import { after, type Deadline } from './deadline.ts'
 import { type Session, SessionOver } from './session.ts'
 
 export interface Step {

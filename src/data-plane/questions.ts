@@ -1,6 +1,7 @@
 // Questions to policy: gathered over a turn of the loop, asked in one batch, each with a time limit, answered at most once.
-import type { Generation, SessionId } from '../interface.ts'
+
 import { after, type Deadline } from './deadline.ts'
+import type { Generation, SessionId } from './interface.ts'
 
 interface Asked<Question, Answer> {
   readonly question: Question

@@ -1,15 +1,24 @@
 // The listening sockets: made equal to the wanted set by difference, by bind address, so that a socket that is still wanted
 // never closes. Knows nothing of what is done with a connection.
-import net, { type Server, type Socket } from 'node:net'
-import { type Address, formatAddress } from '../../address.ts'
-import { errorCode } from '../../errors.ts'
-import type { ListenerReport, ListenerSpec } from '../interface.ts'
-import { socketOptions } from './dial.ts'
+import { formatAddress } from '../address.ts'
+import { errorCode } from '../errors.ts'
+import type { ListenerReport, ListenerSpec } from './interface.ts'
+
+/** A socket that listens, as a data plane has it. */
+export interface ListeningSocket {
+  readonly port: number
+  /** What connections are held to that are accepted from now on. */
+  change(spec: ListenerSpec): void
+  /** Resolves when the address is free again; connections that were accepted live on. */
+  close(): Promise<void>
+  /** The same, behind what the kernel has queued by now: close(2) would reset it. */
+  takeQueuedAndClose(): Promise<void>
+}
 
 interface Listening {
   spec: ListenerSpec
-  readonly server: Server
-  accepted: number
+  readonly socket: ListeningSocket
+  closed: boolean
 }
 
 interface Failed {
@@ -19,15 +28,14 @@ interface Failed {
 }
 
 export interface ListeningSocketsOptions {
-  readonly accept: (socket: Socket, spec: ListenerSpec) => void
+  /** Rejects with an error that has the code of bind(2) or listen(2). */
+  readonly open: (spec: ListenerSpec) => Promise<ListeningSocket>
   readonly onListener: (report: ListenerReport) => void
 }
 
 // A port is mostly taken by a predecessor that is about to go: tried again soon, then less often.
 const firstRetryMs = 500
 const lastRetryMs = 10_000
-// listen(2) caps it at net.core.somaxconn.
-const backlog = 4096
 
 export class ListeningSockets {
   readonly #options: ListeningSocketsOptions
@@ -85,15 +93,17 @@ export class ListeningSockets {
         continue
       }
       listening.spec = spec
+      listening.socket.change(spec)
       kept.add(listening)
       this.#listening.set(spec.key, listening)
     }
     // The rest stand until their successors are bound, unless they are gone for good or in the way.
     const moving = new Map<string, Listening>()
+    const closing: Promise<void>[] = []
     for (const [key, listening] of before) {
       if (kept.has(listening)) continue
       if (unbound.some(spec => spec.key === key)) moving.set(key, listening)
-      else listening.server.close()
+      else closing.push(close(listening))
     }
     const reports: ListenerReport[] = []
     for (const spec of unbound) reports.push(await this.#move(spec, moving))
@@ -101,6 +111,7 @@ export class ListeningSockets {
       const listening = this.#listening.get(spec.key)
       if (listening !== undefined && kept.has(listening)) reports.push(reportOf(listening))
     }
+    await Promise.all(closing)
     return reports
   }
 
@@ -112,15 +123,16 @@ export class ListeningSockets {
       // Our own socket may be what is in the way, as in 127.0.0.1:80 to 0.0.0.0:80.
       const inTheWay = [...moving.values()].filter(listening => listening.spec.bind.port === spec.bind.port)
       if (inTheWay.length > 0) {
-        await Promise.all(inTheWay.map(listening => close(listening.server)))
+        await Promise.all(inTheWay.map(close))
         report = await this.#bind(spec)
       }
     }
-    if (report.error === undefined || former === undefined || !former.server.listening) {
-      former?.server.close()
+    if (report.error === undefined || former === undefined || former.closed) {
+      if (former !== undefined) await close(former)
     } else {
       // Reached at its former address, by its new settings, until the new address can be had.
       former.spec = { ...spec, bind: former.spec.bind }
+      former.socket.change(former.spec)
       this.#listening.set(spec.key, former)
     }
     if (report.error !== undefined) this.#retryLater(spec, report.error, firstRetryMs)
@@ -128,27 +140,14 @@ export class ListeningSockets {
   }
 
   async #bind(spec: ListenerSpec): Promise<ListenerReport> {
-    const server = net.createServer(socketOptions)
-    const listening: Listening = { spec, server, accepted: 0 }
-    server.on('connection', socket => {
-      listening.accepted++
-      this.#options.accept(socket, listening.spec)
-    })
     try {
-      await listen(server, spec.bind)
+      const listening = { spec, socket: await this.#options.open(spec), closed: false }
+      this.#listening.set(spec.key, listening)
+      return reportOf(listening)
     } catch (error) {
-      return {
-        key: spec.key,
-        name: spec.name,
-        direction: spec.direction,
-        bind: spec.bind,
-        error: errorCode(error),
-      }
+      const { key, name, direction, bind } = spec
+      return { key, name, direction, bind, error: errorCode(error) }
     }
-    // accept(2) fails without descriptors or memory; the listener outlives it.
-    server.on('error', () => {})
-    this.#listening.set(spec.key, listening)
-    return reportOf(listening)
   }
 
   #retryLater(spec: ListenerSpec, error: string, delayMs: number): void {
@@ -158,8 +157,9 @@ export class ListeningSockets {
         this.#failed.delete(spec.key)
         const former = this.#listening.get(spec.key)
         const report = await this.#bind(spec)
-        if (report.error === undefined) former?.server.close()
-        else this.#retryLater(spec, report.error, Math.min(delayMs * 2, lastRetryMs))
+        if (report.error !== undefined)
+          this.#retryLater(spec, report.error, Math.min(delayMs * 2, lastRetryMs))
+        else if (former !== undefined) await close(former)
         if (report.error !== error) this.#options.onListener(report)
       })
       this.#changes = change.catch(() => {})
@@ -173,31 +173,17 @@ export class ListeningSockets {
   }
 
   async #takeQueuedAndClose(key: string, listening: Listening): Promise<void> {
-    // close(2) resets what is queued. The loop accepts all of it in its poll phase, so a turn without one has emptied it.
-    const maxTurns = 100
-    for (let turn = 0, before = -1; turn < maxTurns && before !== listening.accepted; turn++) {
-      before = listening.accepted
-      await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
-    }
-    this.#listening.delete(key)
-    listening.server.close()
+    if (listening.closed) return
+    listening.closed = true
+    await listening.socket.takeQueuedAndClose()
+    if (this.#listening.get(key) === listening) this.#listening.delete(key)
   }
 }
 
-function listen(server: Server, bind: Address): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ host: bind.host, port: bind.port, backlog }, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-/** Waits for the socket only: `close` of a server waits for its connections too. */
-function close(server: Server): Promise<void> {
-  server.close()
-  return new Promise(resolve => setImmediate(resolve))
+async function close(listening: Listening): Promise<void> {
+  if (listening.closed) return
+  listening.closed = true
+  await listening.socket.close()
 }
 
 /** Where a port is the kernel's choice, no other listener can mean the same socket. */
@@ -205,8 +191,7 @@ function placeOf({ key, bind }: ListenerSpec): string {
   return bind.port === 0 ? `${key} at ${bind.host}` : formatAddress(bind)
 }
 
-function reportOf({ spec, server }: Listening): ListenerReport {
-  const address = server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : spec.bind.port
-  return { key: spec.key, name: spec.name, direction: spec.direction, bind: { host: spec.bind.host, port } }
+function reportOf({ spec, socket }: Listening): ListenerReport {
+  const { key, name, direction, bind } = spec
+  return { key, name, direction, bind: { host: bind.host, port: socket.port } }
 }

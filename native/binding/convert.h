@@ -1,0 +1,20 @@
+// Between JavaScript's values and the core's. Arguments are validated in TypeScript: here they are taken as they are.
+#pragma once
+
+#include <napi.h>
+
+#include "core/tally.h"
+#include "core/types.h"
+
+namespace sidesplice::binding {
+
+core::ListenerSpec ToListenerSpec(const Napi::Object& value);
+core::Answer ToAnswer(const Napi::Object& value);
+core::Address ToAddress(const Napi::Object& value);
+
+Napi::Object FromBatch(Napi::Env env, const core::Batch& batch);
+Napi::Array FromViews(Napi::Env env, const std::vector<core::SessionView>& views);
+Napi::Object FromTally(Napi::Env env, const core::ListenerTally& tally);
+Napi::Array FromEndpoints(Napi::Env env, const std::vector<core::EndpointCounts>& endpoints);
+
+}  // namespace sidesplice::binding

@@ -1,0 +1,87 @@
+// A handshake's way through its thread.
+#include "core/handshake_job.h"
+
+#include <utility>
+
+#include "sys/calls.h"
+
+namespace sidesplice::core {
+
+std::shared_ptr<HandshakeJob> HandshakeJob::Begin(Reactor& home, Reactor& worker, sys::Fd fd, Options options,
+                                                  OnDone on_done) {
+  std::shared_ptr<HandshakeJob> job(new HandshakeJob(home, worker));
+  job->on_done_ = std::move(on_done);
+  job->fd_ = std::move(fd);
+  job->started_ms_ = NowMs();
+  worker.Post([job, options = std::move(options)]() mutable { job->Start(std::move(options)); });
+  return job;
+}
+
+void HandshakeJob::Cancel() {
+  on_done_ = nullptr;
+  worker_.Post([job = shared_from_this()] { job->Drop(); });
+}
+
+void HandshakeJob::Start(Options options) {
+  limit_ms_ = options.limit_ms;
+  handshake_ = tls::Handshake::Begin(options.identity, options.ours, fd_.get(), options.server_name);
+  const int watched = worker_.Watch(fd_.get(), this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+  if (handshake_ == nullptr || watched < 0) {
+    HandshakeResult result;
+    result.detail = watched < 0 ? sys::ErrorName(-watched) : "no memory";
+    return Done(std::move(result));
+  }
+  // What the thread was late by is no fault of the peer: it counts from here.
+  limit_.Set(worker_, limit_ms_, [this] {
+    HandshakeResult result;
+    result.timed_out = true;
+    Done(std::move(result));
+  });
+  Advance();
+}
+
+void HandshakeJob::OnReady(uint32_t) { Advance(); }
+
+void HandshakeJob::Advance() {
+  if (handshake_ == nullptr) return;
+  const tls::Handshake::Step step = handshake_->Advance();
+  if (step == tls::Handshake::Step::kWantRead || step == tls::Handshake::Step::kWantWrite) return;
+  HandshakeResult result;
+  if (step == tls::Handshake::Step::kDone) {
+    result.secured = handshake_->Take();
+    if (result.secured == nullptr) result.detail = "its keys can not be taken over";
+  } else {
+    result.fault = handshake_->fault();
+    result.alert = handshake_->alert();
+    result.detail = handshake_->detail();
+  }
+  Done(std::move(result));
+}
+
+void HandshakeJob::Done(HandshakeResult result) {
+  limit_.Cancel();
+  worker_.Forget(fd_.get(), this);
+  if (handshake_ != nullptr) {
+    result.bytes_read = handshake_->bytes_read();
+    result.identity = handshake_->identity();
+  }
+  result.took_ms = NowMs() - started_ms_;
+  result.fd = std::move(fd_);
+  handshake_.reset();
+  home_.Post([job = shared_from_this(), result = std::make_shared<HandshakeResult>(std::move(result))] {
+    if (job->on_done_ == nullptr) return sys::CloseByReset(result->fd.Release());
+    const OnDone on_done = std::move(job->on_done_);
+    job->on_done_ = nullptr;
+    on_done(std::move(*result));
+  });
+}
+
+void HandshakeJob::Drop() {
+  if (!fd_.valid()) return;
+  limit_.Cancel();
+  worker_.Forget(fd_.get(), this);
+  handshake_.reset();
+  sys::CloseByReset(fd_.Release());
+}
+
+}  // namespace sidesplice::core

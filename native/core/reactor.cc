@@ -1,0 +1,158 @@
+// The loop of a reactor.
+#include "core/reactor.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "sys/calls.h"
+
+namespace sidesplice::core {
+
+namespace {
+
+constexpr int kEventsPerTurn = 256;
+// A loop without a timer wakes now and then all the same; nothing hangs on it.
+constexpr int kLongestWaitMs = 60'000;
+
+}  // namespace
+
+double NowMs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+}
+
+void Timer::Set(Reactor& reactor, double after_ms, std::function<void()> expire) {
+  Cancel();
+  reactor_ = &reactor;
+  due_at_ = NowMs() + std::max(after_ms, 0.0);
+  expire_ = std::move(expire);
+  reactor.timers_.insert(this);
+}
+
+void Timer::Cancel() {
+  if (reactor_ == nullptr) return;
+  reactor_->timers_.erase(this);
+  reactor_ = nullptr;
+  expire_ = nullptr;
+}
+
+Reactor::~Reactor() { Stop(); }
+
+int Reactor::Start(const char* name, int niceness) {
+  epoll_ = sys::Fd(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_.valid()) return -errno;
+  wake_ = sys::Fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!wake_.valid()) return -errno;
+  const int watched = sys::EpollControl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), EPOLLIN, nullptr);
+  if (watched < 0) return watched;
+  thread_ = std::thread([this, niceness, name] { Run(niceness, name); });
+  return 0;
+}
+
+void Reactor::Stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  Post([] {});
+  thread_.join();
+}
+
+void Reactor::Post(Task task) {
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    first = posted_.empty();
+    posted_.push_back(std::move(task));
+  }
+  if (!first) return;
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
+}
+
+int Reactor::Watch(int fd, Watcher* watcher, uint32_t events) {
+  return sys::EpollControl(epoll_.get(), EPOLL_CTL_ADD, fd, events, watcher);
+}
+
+void Reactor::Forget(int fd, Watcher* watcher) {
+  sys::EpollControl(epoll_.get(), EPOLL_CTL_DEL, fd, 0, nullptr);
+  if (delivering_) forgotten_.push_back(watcher);
+}
+
+void Reactor::Run(int niceness, const char* name) {
+  pthread_setname_np(pthread_self(), name);
+  // On Linux the calling thread alone, by its thread ID (setpriority(2), NOTES).
+  if (niceness != 0) {
+    const auto tid = static_cast<id_t>(syscall(SYS_gettid));
+    setpriority(PRIO_PROCESS, tid, getpriority(PRIO_PROCESS, tid) + niceness);
+  }
+  epoll_event events[kEventsPerTurn];
+  for (;;) {
+    const bool stop = stopping_.load();
+    RunPosted();
+    if (stop) return RunEnding();
+    const int ready = sys::EpollWait(epoll_.get(), events, kEventsPerTurn, WaitMs());
+    delivering_ = true;
+    for (int at = 0; at < ready; at++) {
+      auto* watcher = static_cast<Watcher*>(events[at].data.ptr);
+      if (watcher == nullptr) {
+        uint64_t count = 0;
+        [[maybe_unused]] const ssize_t taken = read(wake_.get(), &count, sizeof(count));
+        continue;
+      }
+      if (std::find(forgotten_.begin(), forgotten_.end(), watcher) == forgotten_.end())
+        watcher->OnReady(events[at].events);
+    }
+    delivering_ = false;
+    forgotten_.clear();
+    RunTimers();
+    std::vector<Task> next = std::move(next_);
+    next_.clear();
+    for (Task& task : next) task();
+    RunEnding();
+  }
+}
+
+void Reactor::RunEnding() {
+  // What ends may end others.
+  while (!ending_.empty()) {
+    std::vector<Task> ending = std::move(ending_);
+    ending_.clear();
+    for (Task& task : ending) task();
+  }
+}
+
+void Reactor::RunPosted() {
+  std::vector<Task> tasks;
+  {
+    const std::lock_guard lock(mutex_);
+    tasks.swap(posted_);
+  }
+  for (Task& task : tasks) task();
+}
+
+void Reactor::RunTimers() {
+  const double now = NowMs();
+  while (!timers_.empty() && (*timers_.begin())->due_at_ <= now) {
+    Timer* timer = *timers_.begin();
+    std::function<void()> expire = std::move(timer->expire_);
+    timer->Cancel();
+    expire();
+  }
+}
+
+int Reactor::WaitMs() const {
+  if (!next_.empty() || !ending_.empty()) return 0;
+  if (timers_.empty()) return kLongestWaitMs;
+  const double left = (*timers_.begin())->due_at_ - NowMs();
+  return static_cast<int>(std::clamp(std::ceil(left), 0.0, static_cast<double>(kLongestWaitMs)));
+}
+
+}  // namespace sidesplice::core

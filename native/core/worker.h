@@ -1,0 +1,39 @@
+// A thread of relays: they, their scratch and the legs that linger are its own.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "core/linger.h"
+#include "core/reactor.h"
+#include "core/relay.h"
+#include "core/scratch.h"
+
+namespace sidesplice::core {
+
+class Worker {
+ public:
+  explicit Worker(uint64_t rekey_after_records) : rekey_after_records_(rekey_after_records) {}
+
+  [[nodiscard]] int Start() { return reactor_.Start("relay", 0); }
+  /** From any thread. */
+  void Take(Session session, Legs legs, Relay::OnEnd on_end);
+  void Terminate(std::vector<SessionId> sessions, const char* reason);
+  /** What lingers goes, the thread ends. No session is left by then. */
+  void Stop();
+  [[nodiscard]] uint64_t load() const { return load_.load(); }
+
+ private:
+  void Begin(Session session, Legs legs, Relay::OnEnd on_end);
+
+  const uint64_t rekey_after_records_;
+  Reactor reactor_;
+  Lingering lingering_{reactor_};
+  Scratch scratch_;
+  std::unordered_map<SessionId, Relay*> relays_;
+  std::atomic<uint64_t> load_{0};
+};
+
+}  // namespace sidesplice::core

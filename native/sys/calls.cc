@@ -1,0 +1,133 @@
+// The system calls, and what is set on sockets.
+#include "sys/calls.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "sys/fd.h"
+
+namespace sidesplice::sys {
+
+const Calls kKernel = {::socket, ::connect, ::accept4, ::shutdown,  ::close,     ::recv,
+                       ::readv,  ::send,    ::sendmsg, ::epoll_ctl, ::epoll_wait};
+const Calls* calls = &kKernel;
+
+namespace {
+
+// Long enough not to wake idle hosts, short enough to notice a dead peer before its peer's firewall forgets it.
+constexpr int kKeepAliveIdleSeconds = 30;
+
+template <typename Call>
+auto Retried(Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0) return result;
+    if (errno != EINTR) return static_cast<decltype(result)>(-errno);
+  }
+}
+
+}  // namespace
+
+void Fd::Reset() {
+  if (fd_ >= 0) Close(fd_);
+  fd_ = -1;
+}
+
+int Socket(int family) {
+  return Retried([&] { return calls->socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); });
+}
+
+int Connect(int fd, const sockaddr* address, socklen_t length) {
+  return Retried([&] { return calls->connect(fd, address, length); });
+}
+
+int Accept(int listener, sockaddr_storage* from) {
+  socklen_t length = sizeof(*from);
+  return Retried([&] {
+    length = sizeof(*from);
+    return calls->accept4(listener, reinterpret_cast<sockaddr*>(from), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  });
+}
+
+int Shutdown(int fd, int how) {
+  return Retried([&] { return calls->shutdown(fd, how); });
+}
+
+void Close(int fd) {
+  // Not tried again: on Linux the descriptor is gone, also after EINTR (close(2)).
+  calls->close(fd);
+}
+
+ssize_t Receive(int fd, void* into, size_t bytes) {
+  return Retried([&] { return calls->recv(fd, into, bytes, 0); });
+}
+
+ssize_t ReadV(int fd, const iovec* parts, int count) {
+  return Retried([&] { return calls->readv(fd, parts, count); });
+}
+
+ssize_t Send(int fd, const void* from, size_t bytes) {
+  return Retried([&] { return calls->send(fd, from, bytes, MSG_NOSIGNAL); });
+}
+
+ssize_t SendV(int fd, const iovec* parts, int count) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = static_cast<size_t>(count);
+  return Retried([&] { return calls->sendmsg(fd, &message, MSG_NOSIGNAL); });
+}
+
+int EpollControl(int epoll, int operation, int fd, uint32_t events, void* data) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = data;
+  return Retried([&] { return calls->epoll_ctl(epoll, operation, fd, &event); });
+}
+
+int EpollWait(int epoll, epoll_event* events, int most, int timeout_ms) {
+  const int ready = calls->epoll_wait(epoll, events, most, timeout_ms);
+  // The caller looks at the clock again: an interrupted wait is a wait without events.
+  return ready >= 0 ? ready : (errno == EINTR ? 0 : -errno);
+}
+
+void SetConnectionOptions(int fd) {
+  const int on = 1;
+  // A unix socket knows none of them: that they fail there is meant.
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleSeconds, sizeof(kKeepAliveIdleSeconds));
+}
+
+int SocketError(int fd) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+}
+
+int SendQueueBytes(int fd) {
+  int bytes = 0;
+  return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+int ReceiveQueueBytes(int fd) {
+  int bytes = 0;
+  return ioctl(fd, SIOCINQ, &bytes) == 0 ? bytes : 0;
+}
+
+void CloseByReset(int fd) {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  Close(fd);
+}
+
+const char* ErrorName(int error) {
+  const char* name = strerrorname_np(error);
+  return name != nullptr ? name : "unknown error";
+}
+
+}  // namespace sidesplice::sys

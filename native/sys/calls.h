@@ -1,0 +1,61 @@
+// The system calls of the data plane, through a table that a test may replace; EINTR is handled here and nowhere else.
+// Every function returns what the call returns, or the negative errno.
+#pragma once
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sidesplice::sys {
+
+/** The raw calls, with errno, as the C library has them. */
+struct Calls {
+  int (*socket)(int, int, int);
+  int (*connect)(int, const sockaddr*, socklen_t);
+  int (*accept4)(int, sockaddr*, socklen_t*, int);
+  int (*shutdown)(int, int);
+  int (*close)(int);
+  ssize_t (*recv)(int, void*, size_t, int);
+  ssize_t (*readv)(int, const iovec*, int);
+  ssize_t (*send)(int, const void*, size_t, int);
+  ssize_t (*sendmsg)(int, const msghdr*, int);
+  int (*epoll_ctl)(int, int, int, epoll_event*);
+  int (*epoll_wait)(int, epoll_event*, int, int);
+};
+
+extern const Calls kKernel;
+/** The table in use; replaced by tests before any thread runs. */
+extern const Calls* calls;
+
+int Socket(int family);
+int Connect(int fd, const sockaddr* address, socklen_t length);
+/** Non-blocking, close-on-exec. */
+int Accept(int listener, sockaddr_storage* from);
+int Shutdown(int fd, int how);
+void Close(int fd);
+ssize_t Receive(int fd, void* into, size_t bytes);
+ssize_t ReadV(int fd, const iovec* parts, int count);
+/** Never raises SIGPIPE. */
+ssize_t Send(int fd, const void* from, size_t bytes);
+ssize_t SendV(int fd, const iovec* parts, int count);
+int EpollControl(int epoll, int operation, int fd, uint32_t events, void* data);
+int EpollWait(int epoll, epoll_event* events, int most, int timeout_ms);
+
+/** What every TCP connection of the data plane is set to. */
+void SetConnectionOptions(int fd);
+/** The pending error of a socket, as a positive errno; 0 for none (SO_ERROR, socket(7)). */
+int SocketError(int fd);
+/** Bytes that have been sent and not acknowledged, or not sent yet (SIOCOUTQ, tcp(7)); 0 where that can't be told. */
+int SendQueueBytes(int fd);
+/** Bytes that wait to be read (SIOCINQ, tcp(7)). */
+int ReceiveQueueBytes(int fd);
+/** Closes by an RST (SO_LINGER of 0, socket(7)). */
+void CloseByReset(int fd);
+
+/** The name of an errno, as Node has it: ECONNREFUSED. */
+const char* ErrorName(int error);
+
+}  // namespace sidesplice::sys

@@ -1,0 +1,81 @@
+// One TLS handshake on a non-blocking socket, by OpenSSL, to the point where records are ours: keys, and who the peer is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tls/identity.h"
+#include "tls/record_key.h"
+
+namespace sidesplice::tls {
+
+/** What the peer presented, and what it proves. */
+struct PeerCertificate {
+  X509Ptr leaf;
+  X509StackPtr presented;
+  /** As written in the certificate, in order. */
+  std::vector<std::string> uri_sans;
+  /** Upper-case hexadecimal. */
+  std::string serial;
+};
+
+struct Secured {
+  std::unique_ptr<RecordKey> read;
+  std::unique_ptr<RecordKey> write;
+  PeerCertificate peer;
+  /** `TLSv1.3`. */
+  std::string version;
+  /** The suite's name in the standards. */
+  std::string cipher;
+};
+
+enum class HandshakeFault : uint8_t {
+  /** The peer closed its connection, or the connection broke. */
+  kClosed,
+  /** The peer's chain was not accepted, or there was none. */
+  kCertificate,
+  /** The peer sent an alert. */
+  kAlert,
+  kProtocol,
+};
+
+class Handshake {
+ public:
+  enum class Step : uint8_t { kWantRead, kWantWrite, kDone, kFailed };
+
+  /** `server_name` is sent where it is not empty. Null where OpenSSL has no memory. */
+  static std::unique_ptr<Handshake> Begin(std::shared_ptr<const Identity> identity, Role ours, int fd,
+                                          const std::string& server_name);
+  ~Handshake();
+
+  [[nodiscard]] Step Advance();
+  /** After kDone, once. Null where the keys can't be had: then there is no relay for them. */
+  [[nodiscard]] std::unique_ptr<Secured> Take();
+
+  /** After kFailed. */
+  [[nodiscard]] HandshakeFault fault() const { return fault_; }
+  [[nodiscard]] uint8_t alert() const { return alert_; }
+  [[nodiscard]] const std::string& detail() const { return detail_; }
+  [[nodiscard]] uint64_t bytes_read() const;
+  [[nodiscard]] const std::shared_ptr<const Identity>& identity() const { return identity_; }
+
+  /** The key log of a context whose handshakes are of this class. */
+  static void NoteKeyLogLine(const SSL* ssl, const char* line);
+
+ private:
+  struct Wire;
+
+  Handshake() = default;
+  void NoteFailure(int ssl_error);
+
+  std::shared_ptr<const Identity> identity_;
+  std::unique_ptr<Wire> wire_;
+  SslPtr ssl_;
+  HandshakeFault fault_ = HandshakeFault::kProtocol;
+  uint8_t alert_ = 0;
+  std::string detail_;
+};
+
+}  // namespace sidesplice::tls

@@ -1,0 +1,166 @@
+// Building the context of an identity, and the rules for a peer's certificate.
+#include "tls/identity.h"
+
+#include <openssl/pem.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "tls/handshake.h"
+
+namespace sidesplice::tls {
+
+namespace {
+
+// AEAD suites alone, AES-128 first: it is the fastest where the CPU has AES, and the relays do just these.
+constexpr const char* kSuites13 = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+constexpr const char* kSuites12 =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+constexpr const char* kGroups = "X25519:P-256:P-384";
+// Of OpenSSL 3.2 and later; 3.0, whose headers this compiles with, has neither them nor what they switch off.
+constexpr uint64_t kNoTxCertificateCompression = uint64_t{1} << 32;
+constexpr uint64_t kNoRxCertificateCompression = uint64_t{1} << 33;
+
+// A Consul leaf is under 1 KiB, a chain of four RSA-4096 certificates under 8 KiB.
+constexpr int kMaxCertificateBytes = 16 * 1024;
+// What OpenSSL takes in before our own bound is looked at, so that what is past ours has our word for it.
+constexpr long kMaxCertificateMessageBytes = 64 * 1024;
+// Certificates between leaf and anchor.
+constexpr int kMaxIntermediates = 4;
+
+std::string LastError() {
+  const unsigned long code = ERR_peek_last_error();
+  if (code == 0) return "no reason given";
+  const char* reason = ERR_reason_error_string(code);
+  return reason != nullptr ? reason : "error " + std::to_string(code);
+}
+
+BioPtr ReadOnly(std::string_view text) {
+  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+/** Every certificate of a PEM text; none where one can't be read. */
+std::vector<X509Ptr> Certificates(std::string_view pem) {
+  std::vector<X509Ptr> found;
+  const BioPtr bio = ReadOnly(pem);
+  while (X509* certificate = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) found.emplace_back(certificate);
+  // At the end of the text there is no line to begin the next one by; anything else is a certificate that is broken.
+  const unsigned long last = ERR_peek_last_error();
+  if (ERR_GET_REASON(last) != PEM_R_NO_START_LINE) return {};
+  ERR_clear_error();
+  return found;
+}
+
+int NoPassphrase(char*, int, int, void*) { return 0; }
+
+bool UseChain(SSL_CTX* context, std::string_view chain_pem, std::string_view key_pem) {
+  std::vector<X509Ptr> chain = Certificates(chain_pem);
+  if (chain.empty() || SSL_CTX_use_certificate(context, chain[0].get()) != 1) return false;
+  for (size_t at = 1; at < chain.size(); at++)
+    if (SSL_CTX_add1_chain_cert(context, chain[at].get()) != 1) return false;
+  const BioPtr bio = ReadOnly(key_pem);
+  const PkeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassphrase, nullptr));
+  return key != nullptr && SSL_CTX_use_PrivateKey(context, key.get()) == 1 && SSL_CTX_check_private_key(context) == 1;
+}
+
+std::string Fingerprint(const X509* certificate) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int bytes = 0;
+  if (X509_digest(certificate, EVP_sha256(), digest, &bytes) != 1) return {};
+  return std::string(reinterpret_cast<const char*>(digest), bytes);
+}
+
+int EncodedBytes(X509* certificate) { return std::max(0, i2d_X509(certificate, nullptr)); }
+
+/** The rules that hold whatever the chain says. */
+int LeafFault(X509* leaf, STACK_OF(X509) * presented) {
+  int bytes = 0;
+  bool counted = false;
+  for (int at = 0; at < sk_X509_num(presented); at++) {
+    X509* certificate = sk_X509_value(presented, at);
+    counted = counted || certificate == leaf;
+    bytes += EncodedBytes(certificate);
+  }
+  if (!counted) bytes += EncodedBytes(leaf);
+  if (bytes > kMaxCertificateBytes) return X509_V_ERR_CERT_CHAIN_TOO_LONG;
+  return (X509_get_extension_flags(leaf) & EXFLAG_CA) != 0 ? X509_V_ERR_INVALID_CA : X509_V_OK;
+}
+
+int VerifyInHandshake(X509_STORE_CTX* context, void*) {
+  const int fault = LeafFault(X509_STORE_CTX_get0_cert(context), X509_STORE_CTX_get0_untrusted(context));
+  if (fault != X509_V_OK) {
+    X509_STORE_CTX_set_error(context, fault);
+    return 0;
+  }
+  return X509_verify_cert(context);
+}
+
+}  // namespace
+
+std::shared_ptr<const Identity> Identity::Build(std::string_view chain_pem, std::string_view key_pem,
+                                                std::string_view roots_pem, std::string* why) {
+  const ErrorScope errors;
+  const auto refused = [&](const char* what) {
+    *why = std::string(what) + ": " + LastError();
+    return nullptr;
+  };
+  std::shared_ptr<Identity> identity(new Identity());
+  identity->context_ = SslCtxPtr(SSL_CTX_new(TLS_method()));
+  SSL_CTX* context = identity->context_.get();
+  if (context == nullptr) return refused("context");
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                   SSL_OP_NO_COMPRESSION | kNoTxCertificateCompression | kNoRxCertificateCompression);
+  // Nothing is resumed; and a ticket would be a record under a key that is ours by then.
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_max_cert_list(context, kMaxCertificateMessageBytes);
+  if (SSL_CTX_set_ciphersuites(context, kSuites13) != 1 || SSL_CTX_set_cipher_list(context, kSuites12) != 1 ||
+      SSL_CTX_set1_groups_list(context, kGroups) != 1)
+    return refused("suites");
+  if (!UseChain(context, chain_pem, key_pem)) return refused("certificate and key");
+
+  const std::vector<X509Ptr> roots = Certificates(roots_pem);
+  if (roots.empty()) return refused("roots");
+  identity->roots_ = X509StorePtr(X509_STORE_new());
+  std::vector<std::string> fingerprints;
+  for (const X509Ptr& root : roots) {
+    if (X509_STORE_add_cert(identity->roots_.get(), root.get()) != 1) return refused("root");
+    if (SSL_CTX_add_client_CA(context, root.get()) != 1) return refused("root");
+    fingerprints.push_back(Fingerprint(root.get()));
+  }
+  std::sort(fingerprints.begin(), fingerprints.end());
+  for (const std::string& fingerprint : fingerprints) identity->trust_ += fingerprint;
+
+  // Any listed root is an anchor, self-signed or not.
+  X509_VERIFY_PARAM* rules = X509_STORE_get0_param(identity->roots_.get());
+  X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN);
+  X509_VERIFY_PARAM_set_depth(rules, kMaxIntermediates);
+  SSL_CTX_set1_cert_store(context, identity->roots_.get());
+  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_verify_depth(context, kMaxIntermediates);
+  SSL_CTX_set_cert_verify_callback(context, VerifyInHandshake, nullptr);
+  SSL_CTX_set_keylog_callback(context, Handshake::NoteKeyLogLine);
+  return identity;
+}
+
+int Identity::Verify(X509* leaf, STACK_OF(X509) * presented, Role peer) const {
+  const ErrorScope errors;
+  const int fault = LeafFault(leaf, presented);
+  if (fault != X509_V_OK) return fault;
+  const X509StoreCtxPtr context(X509_STORE_CTX_new());
+  if (context == nullptr || X509_STORE_CTX_init(context.get(), roots_.get(), leaf, presented) != 1)
+    return X509_V_ERR_OUT_OF_MEM;
+  X509_STORE_CTX_set_default(context.get(), peer == Role::kServer ? "ssl_server" : "ssl_client");
+  X509_VERIFY_PARAM* rules = X509_STORE_CTX_get0_param(context.get());
+  X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN);
+  X509_VERIFY_PARAM_set_depth(rules, kMaxIntermediates);
+  if (X509_verify_cert(context.get()) == 1) return X509_V_OK;
+  const int error = X509_STORE_CTX_get_error(context.get());
+  return error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
+}
+
+}  // namespace sidesplice::tls

@@ -1,0 +1,37 @@
+// Who we are and whom we trust, as handshakes use it: built once for each leaf and set of roots, shared, never changed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "tls/openssl_ptr.h"
+
+namespace sidesplice::tls {
+
+enum class Role { kServer, kClient };
+
+class Identity {
+ public:
+  /** Null where OpenSSL does not take it; `why` says what it said. */
+  static std::shared_ptr<const Identity> Build(std::string_view chain_pem, std::string_view key_pem,
+                                               std::string_view roots_pem, std::string* why);
+
+  [[nodiscard]] SSL_CTX* context() const { return context_.get(); }
+  /** Equal where two identities trust the same roots, whatever their order. */
+  [[nodiscard]] const std::string& trust() const { return trust_; }
+  /**
+   * Whether what a peer presented chains to a root of now, with all rules for a peer's certificate. 0, or the X509_V_ERR of what does
+   * not hold. `peer` is what the peer is in the connection.
+   */
+  [[nodiscard]] int Verify(X509* leaf, STACK_OF(X509) * presented, Role peer) const;
+
+ private:
+  Identity() = default;
+
+  SslCtxPtr context_;
+  X509StorePtr roots_;
+  std::string trust_;
+};
+
+}  // namespace sidesplice::tls

@@ -1,0 +1,182 @@
+// Sealing and opening records.
+#include "tls/record_key.h"
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "tls/key_schedule.h"
+
+namespace sidesplice::tls {
+
+namespace {
+
+constexpr uint8_t kLegacyVersionMajor = 3;
+constexpr uint8_t kLegacyVersionMinor = 3;
+constexpr size_t kGcmFixedIvBytes = 4;
+constexpr size_t kMaxAdditionalBytes = 13;
+
+/** Fetched once: a fetch takes locks and searches providers (EVP_CIPHER_fetch(3)). */
+const EVP_CIPHER* CipherOf(Aead aead) {
+  static const CipherPtr kAes128(EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr));
+  static const CipherPtr kAes256(EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
+  static const CipherPtr kChaCha(EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr));
+  if (aead == Aead::kAes128Gcm) return kAes128.get();
+  return aead == Aead::kAes256Gcm ? kAes256.get() : kChaCha.get();
+}
+
+void PutUint64(uint64_t value, uint8_t* into) {
+  for (int at = 7; at >= 0; at--, value >>= 8) into[at] = static_cast<uint8_t>(value);
+}
+
+Opened Refused(Alert alert) { return {.refused = true, .alert = alert, .type = {}, .payload = {}}; }
+
+}  // namespace
+
+size_t KeyBytes(Aead aead) { return aead == Aead::kAes128Gcm ? 16 : 32; }
+
+Secret::~Secret() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+
+RecordKey::~RecordKey() { OPENSSL_cleanse(iv_.data(), iv_.size()); }
+
+std::unique_ptr<RecordKey> RecordKey::ForTls13(Aead aead, const EVP_MD* digest, const Secret& secret) {
+  const ErrorScope errors;
+  std::unique_ptr<RecordKey> key(new RecordKey(Version::kTls13, aead));
+  key->digest_ = digest;
+  key->secret_ = secret;
+  return key->Expand() ? std::move(key) : nullptr;
+}
+
+std::unique_ptr<RecordKey> RecordKey::ForTls12(Aead aead, std::span<const uint8_t> key, std::span<const uint8_t> iv,
+                                               uint64_t next_nonce) {
+  const ErrorScope errors;
+  std::unique_ptr<RecordKey> made(new RecordKey(Version::kTls12, aead));
+  std::copy(iv.begin(), iv.end(), made->iv_.begin());
+  made->sequence_ = 1;
+  made->next_nonce_ = next_nonce;
+  return made->SetKey(key) ? std::move(made) : nullptr;
+}
+
+bool RecordKey::SetKey(std::span<const uint8_t> key) {
+  if (context_ == nullptr) context_ = CipherCtxPtr(EVP_CIPHER_CTX_new());
+  // Direction is chosen at each record: GCM and ChaCha20 use one key schedule for both.
+  return context_ != nullptr &&
+         EVP_CipherInit_ex2(context_.get(), CipherOf(aead_), key.data(), nullptr, 1, nullptr) == 1;
+}
+
+bool RecordKey::Expand() {
+  std::array<uint8_t, 32> key{};
+  const std::span<uint8_t> used(key.data(), KeyBytes(aead_));
+  const std::span<const uint8_t> secret(secret_.bytes.data(), secret_.size);
+  const bool good = ExpandLabel(digest_, secret, "key", used) && ExpandLabel(digest_, secret, "iv", iv_) && SetKey(used);
+  OPENSSL_cleanse(key.data(), key.size());
+  return good;
+}
+
+bool RecordKey::Update() {
+  const ErrorScope errors;
+  Secret next;
+  next.size = secret_.size;
+  const std::span<const uint8_t> secret(secret_.bytes.data(), secret_.size);
+  if (!ExpandLabel(digest_, secret, "traffic upd", std::span(next.bytes.data(), next.size))) return false;
+  secret_ = next;
+  sequence_ = 0;
+  records_ = 0;
+  return Expand();
+}
+
+void RecordKey::Nonce(const uint8_t* explicit_nonce, uint8_t* nonce) const {
+  std::memcpy(nonce, iv_.data(), kIvBytes);
+  if (explicit_bytes() != 0) {
+    std::memcpy(nonce + kGcmFixedIvBytes, explicit_nonce, kExplicitNonceBytes);
+    return;
+  }
+  uint8_t sequence[8];
+  PutUint64(sequence_, sequence);
+  for (size_t at = 0; at < sizeof(sequence); at++) nonce[kIvBytes - sizeof(sequence) + at] ^= sequence[at];
+}
+
+size_t RecordKey::Additional(const uint8_t* header, size_t payload_bytes, uint8_t* aad) const {
+  if (version_ == Version::kTls13) {
+    std::memcpy(aad, header, kHeaderBytes);
+    return kHeaderBytes;
+  }
+  PutUint64(sequence_, aad);
+  std::memcpy(aad + 8, header, 3);
+  aad[11] = static_cast<uint8_t>(payload_bytes >> 8);
+  aad[12] = static_cast<uint8_t>(payload_bytes);
+  return kMaxAdditionalBytes;
+}
+
+bool RecordKey::Seal(uint8_t* record, size_t payload_bytes, ContentType type) {
+  const bool inner_type = version_ == Version::kTls13;
+  const size_t body = payload_bytes + overhead() - kHeaderBytes;
+  record[0] = static_cast<uint8_t>(inner_type ? ContentType::kApplicationData : type);
+  record[1] = kLegacyVersionMajor;
+  record[2] = kLegacyVersionMinor;
+  record[3] = static_cast<uint8_t>(body >> 8);
+  record[4] = static_cast<uint8_t>(body);
+  uint8_t* payload = record + payload_offset();
+  size_t sealed = payload_bytes;
+  if (inner_type) payload[sealed++] = static_cast<uint8_t>(type);
+  if (explicit_bytes() != 0) PutUint64(next_nonce_++, record + kHeaderBytes);
+
+  uint8_t nonce[kIvBytes];
+  Nonce(record + kHeaderBytes, nonce);
+  uint8_t aad[kMaxAdditionalBytes];
+  const size_t aad_bytes = Additional(record, payload_bytes, aad);
+  EVP_CIPHER_CTX* context = context_.get();
+  int made = 0;
+  const bool good =
+      EVP_CipherInit_ex2(context, nullptr, nullptr, nonce, 1, nullptr) == 1 &&
+      EVP_CipherUpdate(context, nullptr, &made, aad, static_cast<int>(aad_bytes)) == 1 &&
+      EVP_CipherUpdate(context, payload, &made, payload, static_cast<int>(sealed)) == 1 &&
+      EVP_CipherFinal_ex(context, payload + sealed, &made) == 1 &&
+      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, payload + sealed) == 1;
+  Next();
+  return good;
+}
+
+Opened RecordKey::Open(std::span<uint8_t> record) {
+  const size_t fixed = payload_offset() + kTagBytes;
+  if (record.size() < fixed) return Refused(Alert::kDecodeError);
+  uint8_t* payload = record.data() + payload_offset();
+  const size_t sealed = record.size() - fixed;
+  uint8_t nonce[kIvBytes];
+  Nonce(record.data() + kHeaderBytes, nonce);
+  uint8_t aad[kMaxAdditionalBytes];
+  const size_t aad_bytes = Additional(record.data(), sealed, aad);
+  EVP_CIPHER_CTX* context = context_.get();
+  int made = 0;
+  const bool good =
+      EVP_CipherInit_ex2(context, nullptr, nullptr, nonce, 0, nullptr) == 1 &&
+      EVP_CipherUpdate(context, nullptr, &made, aad, static_cast<int>(aad_bytes)) == 1 &&
+      EVP_CipherUpdate(context, payload, &made, payload, static_cast<int>(sealed)) == 1 &&
+      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, payload + sealed) == 1 &&
+      EVP_CipherFinal_ex(context, payload + sealed, &made) == 1;
+  if (!good) {
+    // A record that was forged leaves a word in the thread's queue; a later call's words must not be mixed with it.
+    ERR_clear_error();
+    return Refused(Alert::kBadRecordMac);
+  }
+  Next();
+  const std::span<uint8_t> plain(payload, sealed);
+  if (version_ == Version::kTls13) return Inner(plain);
+  if (sealed > kMaxPayloadBytes) return Refused(Alert::kRecordOverflow);
+  return {.refused = false, .alert = {}, .type = static_cast<ContentType>(record[0]), .payload = plain};
+}
+
+/** TLSInnerPlaintext: payload, type, zeros (RFC 8446 section 5.4). */
+Opened RecordKey::Inner(std::span<uint8_t> plain) const {
+  size_t end = plain.size();
+  while (end > 0 && plain[end - 1] == 0) end--;
+  if (end == 0) return Refused(Alert::kUnexpectedMessage);
+  if (plain.size() > kMaxPayloadBytes + 1) return Refused(Alert::kRecordOverflow);
+  return {.refused = false,
+          .alert = {},
+          .type = static_cast<ContentType>(plain[end - 1]),
+          .payload = plain.first(end - 1)};
+}
+
+}  // namespace sidesplice::tls

@@ -1,0 +1,128 @@
+// The addon's face, as TypeScript sees it, and loading it: never a crash, always a reason.
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import type {
+  AdmitAnswer,
+  AdmitQuestion,
+  ListenerSpec,
+  RouteAnswer,
+  RouteQuestion,
+  SessionId,
+  SessionRecord,
+  SessionView,
+  TerminationReason,
+} from '../interface.ts'
+
+export interface Batch {
+  readonly admit: readonly AdmitQuestion[]
+  readonly route: readonly RouteQuestion[]
+  readonly lookup: readonly { readonly session: SessionId; readonly host: string }[]
+  readonly ended: readonly SessionRecord[]
+  /** Listeners that have been closed as was asked. */
+  readonly closed: readonly number[]
+}
+
+export interface TallyCounts {
+  readonly accepted: number
+  readonly open: number
+  readonly waiting: number
+  readonly bytesToUpstream: number
+  readonly bytesToDownstream: number
+}
+
+export interface EndpointCounts {
+  readonly name: string
+  readonly open: number
+  readonly dialing: number
+  readonly attempts: number
+  readonly failures: number
+  readonly consecutiveFailures: number
+  /** By the engine's clock. */
+  readonly failingSince: number
+  readonly lastFailureAt: number
+}
+
+export interface EngineOptions {
+  readonly workers: number
+  readonly handshakeThreads: number
+  /** Under one AES-GCM key. */
+  readonly rekeyAfterRecords: number
+}
+
+/** Milliseconds by CLOCK_MONOTONIC, as every time of the engine. */
+export interface Engine {
+  /** @throws Error what OpenSSL said */
+  setIdentity(chainPem: string, privateKey: Buffer, rootsPem: string): void
+  setGeneration(generation: number): void
+  /** Binds and listens; the name of the error where it can't. The host is an IP address. */
+  bind(
+    host: string,
+    port: number,
+    spec: ListenerSpec,
+    tally: number,
+  ): { readonly id: number; readonly port: number } | string
+  changeListener(id: number, spec: ListenerSpec, tally: number): void
+  closeListener(id: number, takeQueued: boolean): void
+  answer(answer: AdmitAnswer | RouteAnswer): void
+  answerLookup(session: SessionId, hosts: readonly string[], error: string): void
+  terminate(sessions: readonly SessionId[], reason: TerminationReason): number
+  sessions(): readonly SessionView[]
+  sessionIds(): readonly SessionId[]
+  makeTally(): number
+  dropTally(tally: number): void
+  readTally(tally: number): TallyCounts
+  readEndpoints(tally: number): readonly EndpointCounts[]
+  nowMs(): number
+  /** Ends all threads; what came about until then is given to `onBatch` before it returns. */
+  close(onBatch: (batch: Batch) => void): void
+}
+
+export interface Addon {
+  readonly Engine: new (options: EngineOptions, onBatch: (batch: Batch) => void) => Engine
+  /** The version of the library that its symbols are bound to. */
+  readonly openssl: string
+}
+
+export type Loaded = { readonly addon: Addon } | { readonly why: string }
+
+let loaded: Loaded | undefined
+
+/** The addon, or why it can't be had here. */
+export function loadAddon(): Loaded {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): Loaded {
+  const misfit = misfitOf(process)
+  if (misfit !== undefined) return { why: misfit }
+  const require = createRequire(import.meta.url)
+  // From src/data-plane/native and from dist/data-plane/native alike.
+  const root = fileURLToPath(new URL('../../..', import.meta.url))
+  try {
+    const addon = (require('node-gyp-build') as (folder: string) => Addon)(root)
+    if (addon.openssl !== process.versions.openssl)
+      return { why: `it is bound to OpenSSL ${addon.openssl}, Node has ${process.versions.openssl}` }
+    return { addon }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    return { why: `it can not be loaded: ${message.split('\n')[0]}` }
+  }
+}
+
+export interface Runtime {
+  readonly platform: string
+  readonly versions: { readonly openssl?: string }
+  readonly config: { readonly variables: object }
+}
+
+/** What keeps the addon from fitting this Node, before it is loaded: it calls the OpenSSL that Node itself contains and exports. */
+export function misfitOf({ platform, versions, config }: Runtime): string | undefined {
+  if (platform !== 'linux') return `it is for Linux, this is ${platform}`
+  const { node_shared_openssl: shared } = config.variables as { node_shared_openssl?: boolean }
+  if (shared === true) return 'this Node is linked to a shared OpenSSL'
+  const { openssl = 'none' } = versions
+  return /^3\.\d+\.\d+$/.test(openssl)
+    ? undefined
+    : `it needs OpenSSL 3 inside Node, this Node has ${openssl}`
+}

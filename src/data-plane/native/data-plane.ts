@@ -1,0 +1,218 @@
+// The data plane on the addon: bytes move in its threads; here are its questions, its listeners and its ends.
+import { lookup } from 'node:dns/promises'
+import { availableParallelism } from 'node:os'
+import { errorCode, SidespliceError } from '../../errors.ts'
+import { after } from '../deadline.ts'
+import type {
+  AdmitAnswer,
+  AdmitQuestion,
+  Capabilities,
+  Counters,
+  DataPlane,
+  DataPlaneIdentity,
+  DataPlaneOptions,
+  ListenerReport,
+  ListenerSet,
+  ListenerSpec,
+  RouteAnswer,
+  RouteQuestion,
+  SessionId,
+  SessionView,
+  TerminationReason,
+} from '../interface.ts'
+import { ListeningSockets } from '../listening-sockets.ts'
+import { Questions } from '../questions.ts'
+import type { Addon, Batch, Engine } from './addon.ts'
+import { openEngineSocket } from './listening-socket.ts'
+import { NativeTally } from './tally.ts'
+
+// RFC 8446 section 5.5: 2^24.5 full records under an AES-GCM key; exchanged a little before.
+const rekeyAfterRecords = 23_000_000
+
+export class NativeDataPlane implements DataPlane {
+  readonly capabilities: Capabilities = Object.freeze({
+    truncation: true,
+    alerts: true,
+    sendQueue: true,
+    backlog: true,
+    peerChain: true,
+  })
+
+  readonly #policy: DataPlaneOptions['policy']
+  readonly #engine: Engine
+  readonly #sockets: ListeningSockets
+  readonly #tally: NativeTally
+  readonly #admit: Questions<AdmitQuestion, AdmitAnswer>
+  readonly #route: Questions<RouteQuestion, RouteAnswer>
+  /** Takes the question of a session back that has ended. */
+  readonly #asked = new Map<SessionId, () => void>()
+  readonly #closing = new Map<number, () => void>()
+  #answers: (AdmitAnswer | RouteAnswer)[] = []
+  #specs: ReadonlyMap<string, ListenerSpec> = new Map()
+  #onEmpty: (() => void) | undefined
+  #closed = false
+
+  /** @throws SidespliceError `data_plane_unavailable` where threads or descriptors are lacking */
+  constructor(addon: Addon, { policy, onListener }: DataPlaneOptions) {
+    this.#policy = policy
+    const threads = availableParallelism()
+    try {
+      this.#engine = new addon.Engine(
+        { workers: threads, handshakeThreads: threads, rekeyAfterRecords },
+        batch => this.#take(batch),
+      )
+    } catch (cause) {
+      const message = `the native data plane can't start: ${cause instanceof Error ? cause.message : cause}`
+      throw new SidespliceError(message, { source: 'data-plane', code: 'data_plane_unavailable', cause })
+    }
+    this.#tally = new NativeTally(this.#engine, key => this.#sockets.isListening(key))
+    this.#admit = new Questions((questions, answer) => policy.admit(questions, answer))
+    this.#route = new Questions((questions, answer) => policy.route(questions, answer))
+    this.#sockets = new ListeningSockets({
+      open: spec =>
+        openEngineSocket(spec, {
+          engine: this.#engine,
+          tallyOf: of => this.#tally.of(of),
+          onClosed: (id, closed) => this.#closing.set(id, closed),
+        }),
+      onListener: onListener ?? (() => {}),
+    })
+  }
+
+  setIdentity({ chainPem, privateKey, rootsPem, generation }: DataPlaneIdentity): void {
+    try {
+      this.#engine.setIdentity(chainPem, privateKey, rootsPem)
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new SidespliceError(`the TLS library refused the identity: ${why}`, {
+        source: 'data-plane',
+        code: 'identity_refused',
+        cause,
+      })
+    }
+    this.#engine.setGeneration(generation)
+  }
+
+  setListeners({ generation, listeners }: ListenerSet): Promise<readonly ListenerReport[]> {
+    this.#engine.setGeneration(generation)
+    this.#specs = new Map([...this.#specs, ...listeners.map(spec => [spec.key, spec] as const)])
+    const wanted = new Set(listeners.map(spec => spec.key))
+    for (const spec of listeners) this.#tally.of(spec)
+    const set = this.#sockets.set(listeners)
+    return set.then(reports => {
+      this.#specs = new Map([...this.#specs].filter(([key]) => wanted.has(key)))
+      this.#tally.prune(wanted)
+      return reports
+    })
+  }
+
+  terminate(sessions: readonly SessionId[], reason: TerminationReason): number {
+    return this.#closed ? 0 : this.#engine.terminate(sessions, reason)
+  }
+
+  sessions(): readonly SessionView[] {
+    return this.#closed ? [] : this.#engine.sessions()
+  }
+
+  counters(): Counters {
+    return this.#tally
+  }
+
+  async drain({
+    graceMs,
+    signal,
+  }: {
+    readonly graceMs: number
+    readonly signal?: AbortSignal
+  }): Promise<{ readonly cut: number }> {
+    await this.#sockets.stop('inbound')
+    if (this.#engine.sessionIds().length > 0 && graceMs > 0 && signal?.aborted !== true) {
+      await new Promise<void>(resolve => {
+        const done = () => {
+          limit.cancel()
+          signal?.removeEventListener('abort', done)
+          resolve()
+        }
+        const limit = after(graceMs, done)
+        signal?.addEventListener('abort', done, { once: true })
+        this.#onEmpty = done
+      })
+      this.#onEmpty = undefined
+    }
+    await this.#sockets.stop()
+    return { cut: this.terminate(this.#engine.sessionIds(), 'shutdown') }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    await this.#sockets.stop()
+    if (this.#closed) return
+    this.#closed = true
+    this.#engine.close(batch => this.#take(batch))
+    this.#admit.close()
+    this.#route.close()
+  }
+
+  #take({ admit, route, lookup: names, ended, closed }: Batch): void {
+    for (const question of admit) this.#ask(this.#admit, question)
+    for (const question of route) this.#ask(this.#route, question)
+    for (const { session, host } of names) void this.#lookup(session, host)
+    for (const id of closed) {
+      this.#closing.get(id)?.()
+      this.#closing.delete(id)
+    }
+    if (ended.length === 0) return
+    for (const { id } of ended) {
+      this.#asked.get(id)?.()
+      this.#asked.delete(id)
+    }
+    this.#tally.prune(new Set(this.#specs.keys()))
+    this.#policy.ended(ended)
+    if (this.#onEmpty !== undefined && this.#engine.sessionIds().length === 0) this.#onEmpty()
+  }
+
+  #ask<Q extends AdmitQuestion | RouteQuestion, A extends AdmitAnswer | RouteAnswer>(
+    questions: Questions<Q, A>,
+    question: Q,
+  ): void {
+    const { session } = question
+    const timeLimitMs = this.#specs.get(question.listener)?.policyTimeoutMs ?? 0
+    const takeBack = questions.ask(question, timeLimitMs, answer => {
+      this.#asked.delete(session)
+      const late = {
+        session,
+        generation: 0,
+        admitted: false,
+        reason: 'policy_timeout',
+        detail: `no answer within ${timeLimitMs} ms`,
+      } as const
+      this.#answer(answer ?? late)
+    })
+    this.#asked.set(session, takeBack)
+  }
+
+  /**
+   * Answers leave together at the end of what runs now: a change of generation that comes in the same breath is seen by each of them, so
+   * that none begins to relay by rules that have just gone.
+   */
+  #answer(answer: AdmitAnswer | RouteAnswer): void {
+    if (this.#answers.length === 0)
+      queueMicrotask(() => {
+        const answers = this.#answers
+        this.#answers = []
+        if (!this.#closed) for (const one of answers) this.#engine.answer(one)
+      })
+    this.#answers.push(answer)
+  }
+
+  async #lookup(session: SessionId, host: string): Promise<void> {
+    const found = await lookup(host, { all: true }).catch((error: unknown) => errorCode(error))
+    if (typeof found === 'string') this.#engine.answerLookup(session, [], found)
+    else
+      this.#engine.answerLookup(
+        session,
+        found.map(({ address }) => address),
+        '',
+      )
+  }
+}
