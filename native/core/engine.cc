@@ -16,6 +16,9 @@ namespace {
 // Handshakes give way to the bytes of sessions that stand. Not idle: then a busy machine would starve them.
 constexpr int kHandshakeNiceness = 10;
 constexpr uint64_t kDescriptorsPerSession = 2;
+// How far back a worker's bytes are looked at, and what of them makes no difference.
+constexpr double kLookMs = 100;
+constexpr uint64_t kTrifleBytes = 64 * 1024;
 // Logs, watches, admin connections, listeners, the loops' own.
 constexpr uint64_t kDescriptorHeadroom = 64;
 
@@ -269,12 +272,27 @@ void Engine::Admitted() { strangers_--; }
 
 void Engine::StartRelay(Session session, Legs legs) {
   session.shared->state = SessionState::kRelaying;
-  Worker* least = workers_.front().get();
-  for (const std::unique_ptr<Worker>& worker : workers_)
-    if (worker->load() < least->load()) least = worker.get();
-  least->Take(std::move(session), std::move(legs), [this](Session ended, RelayEnd end, sys::Fd downstream) {
+  LeastBusy().Take(std::move(session), std::move(legs), [this](Session ended, RelayEnd end, sys::Fd downstream) {
     OnRelayEnd(std::move(ended), end, std::move(downstream));
   });
+}
+
+/** The one that moved the fewest bytes lately; among equals the one with the fewest sessions. */
+Worker& Engine::LeastBusy() {
+  const double now = NowMs();
+  if (now - looked_at_ >= kLookMs) {
+    looks_.resize(workers_.size());
+    for (size_t at = 0; at < workers_.size(); at++) {
+      const uint64_t moved = workers_[at]->moved();
+      looks_[at] = {.moved = moved, .lately = moved - looks_[at].moved};
+    }
+    looked_at_ = now;
+  }
+  size_t least = 0;
+  const auto busyness = [&](size_t at) { return std::pair(looks_[at].lately / kTrifleBytes, workers_[at]->load()); };
+  for (size_t at = 1; at < workers_.size(); at++)
+    if (busyness(at) < busyness(least)) least = at;
+  return *workers_[least];
 }
 
 /** On a worker's thread. */

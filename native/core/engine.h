@@ -79,6 +79,7 @@ class Engine final : private Core {
   void OnRelayEnd(Session session, const RelayEnd& end, sys::Fd downstream);
   void Retry(Session session, sys::Fd downstream);
   void Adopt(std::unique_ptr<Setup> setup);
+  [[nodiscard]] Worker& LeastBusy();
 
   const Options options_;
   Outbox outbox_;
@@ -106,6 +107,13 @@ class Engine final : private Core {
   std::deque<SessionId> held_back_;
   uint64_t strangers_ = 0;
   size_t next_handshake_ = 0;
+  /** By worker: what it had moved when it was looked at last, and what it moved between the last two looks. */
+  struct Look {
+    uint64_t moved = 0;
+    uint64_t lately = 0;
+  };
+  std::vector<Look> looks_;
+  double looked_at_ = 0;
   bool closing_ = false;
   bool closed_ = false;
 };

@@ -80,6 +80,7 @@ void Relay::Run() {
     if (in == Progress::kOver) return;
     more = out == Progress::kMore || in == Progress::kMore;
   }
+  home_.moved.fetch_add(kBytesPerTurn - budget, std::memory_order_relaxed);
   if (more && !scheduled_) {
     scheduled_ = true;
     home_.reactor.NextTurn([this] {

@@ -2,6 +2,7 @@
 // worker's thread; knows nothing of how the legs came to be.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -56,6 +57,8 @@ class Relay {
     Reactor& reactor;
     Lingering& lingering;
     Scratch& scratch;
+    /** What all its relays have moved. */
+    std::atomic<uint64_t>& moved;
     /** Records under one AES-GCM key before it is exchanged. */
     uint64_t rekey_after_records;
   };

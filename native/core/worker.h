@@ -23,7 +23,10 @@ class Worker {
   void Terminate(std::vector<SessionId> sessions, const char* reason);
   /** What lingers goes, the thread ends. No session is left by then. */
   void Stop();
+  /** Sessions that it has. */
   [[nodiscard]] uint64_t load() const { return load_.load(); }
+  /** Bytes that its relays have moved since it began. */
+  [[nodiscard]] uint64_t moved() const { return moved_.load(std::memory_order_relaxed); }
 
  private:
   void Begin(Session session, Legs legs, Relay::OnEnd on_end);
@@ -34,6 +37,7 @@ class Worker {
   Scratch scratch_;
   std::unordered_map<SessionId, Relay*> relays_;
   std::atomic<uint64_t> load_{0};
+  std::atomic<uint64_t> moved_{0};
 };
 
 }  // namespace sidesplice::core
