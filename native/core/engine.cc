@@ -1,6 +1,7 @@
 // The engine: who lives where, and who is told what.
 #include "core/engine.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -19,6 +20,8 @@ constexpr uint64_t kDescriptorsPerSession = 2;
 // How far back a worker's bytes are looked at, and what of them makes no difference.
 constexpr double kLookMs = 100;
 constexpr uint64_t kTrifleBytes = 64 * 1024;
+// Long enough that a steady trickle of connections costs no trim.
+constexpr double kTrimAfterMs = 2'000;
 // Logs, watches, admin connections, listeners, the loops' own.
 constexpr uint64_t kDescriptorHeadroom = 64;
 
@@ -197,7 +200,10 @@ void Engine::Close() {
   }
   for (const std::unique_ptr<Worker>& worker : workers_) worker->Stop();
   for (const std::unique_ptr<Reactor>& handshakes : handshakes_) handshakes->Stop();
-  front_.Post([this] { lingering_.Cut(); });
+  front_.Post([this] {
+    lingering_.Cut();
+    trim_.Cancel();
+  });
   front_.Stop();
 }
 
@@ -325,10 +331,19 @@ void Engine::Finish(Session session, std::string reason, std::optional<std::stri
   if (some_paused_) front_.Post([this] { ResumeListeners(); });
 }
 
+/**
+ * A handshake takes tens of kilobytes and gives them back to the allocator, which keeps them for the next one: what a burst of connections
+ * needed would stay with the process for ever. Once none is on its way it goes back to the system (malloc_trim(3)).
+ */
+void Engine::TrimLater() {
+  trim_.Set(front_, kTrimAfterMs, [] { malloc_trim(0); });
+}
+
 void Engine::Release(Setup* setup) {
   const auto found = setups_.find(setup->id());
   if (found == setups_.end()) return;
   if (setup->is_stranger()) strangers_--;
+  if (setups_.size() == 1) TrimLater();
   // It is inside its own call.
   front_.AtEndOfTurn([gone = std::shared_ptr<Setup>(std::move(found->second))] {});
   setups_.erase(found);

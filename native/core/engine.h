@@ -80,6 +80,7 @@ class Engine final : private Core {
   void Retry(Session session, sys::Fd downstream);
   void Adopt(std::unique_ptr<Setup> setup);
   [[nodiscard]] Worker& LeastBusy();
+  void TrimLater();
 
   const Options options_;
   Outbox outbox_;
@@ -106,6 +107,7 @@ class Engine final : private Core {
   std::unordered_map<SessionId, std::unique_ptr<Setup>> setups_;
   std::deque<SessionId> held_back_;
   uint64_t strangers_ = 0;
+  Timer trim_;
   size_t next_handshake_ = 0;
   /** By worker: what it had moved when it was looked at last, and what it moved between the last two looks. */
   struct Look {
