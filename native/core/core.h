@@ -9,6 +9,7 @@
 #include "core/handshake_job.h"
 #include "core/linger.h"
 #include "core/outbox.h"
+#include "core/own_dials.h"
 #include "core/reactor.h"
 #include "core/relay.h"
 #include "core/session.h"
@@ -23,6 +24,7 @@ class Core {
   virtual Reactor& front() = 0;
   virtual Lingering& lingering() = 0;
   virtual Outbox& outbox() = 0;
+  virtual OwnDials& own_dials() = 0;
   virtual std::shared_ptr<const tls::Identity> identity() = 0;
   virtual Generation generation() = 0;
   /** A thread for the next handshake. */

@@ -48,13 +48,24 @@ std::string FormatAddress(const sockaddr_storage& address) {
   }
   if (address.ss_family != AF_INET6) return {};
   const auto* six = reinterpret_cast<const sockaddr_in6*>(&address);
+  if (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+    inet_ntop(AF_INET, six->sin6_addr.s6_addr + 12, text, sizeof(text));
+    return std::string(text) + ":" + std::to_string(ntohs(six->sin6_port));
+  }
   inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof(text));
   return "[" + std::string(text) + "]:" + std::to_string(ntohs(six->sin6_port));
 }
 
+sockaddr_storage LocalAddress(int fd) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
+  return address;
+}
+
 void Dial::Begin(std::vector<SocketAddress> addresses, double limit_ms) {
   addresses_ = std::move(addresses);
-  limit_.Set(reactor_, limit_ms, [this] { Done({.fd = {}, .timed_out = true, .error = 0}); });
+  limit_.Set(reactor_, limit_ms, [this] { Done({.fd = {}, .own = {}, .timed_out = true, .error = 0}); });
   Next();
 }
 
@@ -73,6 +84,8 @@ void Dial::Next() {
     const int watched =
         connected == 0 || connected == -EINPROGRESS ? reactor_.Watch(socket, this, EPOLLOUT | EPOLLET) : connected;
     if (watched == 0) {
+      // Known before anybody can accept it.
+      own_ = own_dials_.Note(FormatAddress(LocalAddress(socket)), FormatAddress(address.storage));
       if (next_ < addresses_.size()) patience_.Set(reactor_, kPatienceMs, [this] { Next(); });
       return;
     }
@@ -80,7 +93,7 @@ void Dial::Next() {
     fd_.Reset();
   }
   // Not from within the caller's own call.
-  patience_.Set(reactor_, 0, [this] { Done({.fd = {}, .timed_out = false, .error = last_error_}); });
+  patience_.Set(reactor_, 0, [this] { Done({.fd = {}, .own = {}, .timed_out = false, .error = last_error_}); });
 }
 
 void Dial::OnReady(uint32_t) {
@@ -90,7 +103,7 @@ void Dial::OnReady(uint32_t) {
     return Next();
   }
   reactor_.Forget(fd_.get(), this);
-  Done({.fd = std::move(fd_), .timed_out = false, .error = 0});
+  Done({.fd = std::move(fd_), .own = std::move(own_), .timed_out = false, .error = 0});
 }
 
 void Dial::Stop() {
@@ -98,6 +111,7 @@ void Dial::Stop() {
   if (!fd_.valid()) return;
   reactor_.Forget(fd_.get(), this);
   fd_.Reset();
+  own_.reset();
 }
 
 void Dial::Done(Result result) {

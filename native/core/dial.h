@@ -4,10 +4,12 @@
 #include <sys/socket.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/own_dials.h"
 #include "core/reactor.h"
 #include "core/types.h"
 #include "sys/fd.h"
@@ -22,20 +24,26 @@ struct SocketAddress {
 
 /** Nothing where the host is a name. */
 std::optional<SocketAddress> ParseAddress(const Address& address);
-/** `127.0.0.1:80`, `[::1]:80`. */
+/** `127.0.0.1:80`, `[::1]:80`; an IPv4 address as such, also where a socket of IPv6 names it. */
 std::string FormatAddress(const sockaddr_storage& address);
+
+/** Of this end of a connection. */
+sockaddr_storage LocalAddress(int fd);
 
 class Dial final : public Watcher {
  public:
   struct Result {
     sys::Fd fd;
+    /** Held for as long as the connection is open. */
+    std::shared_ptr<void> own;
     bool timed_out = false;
     /** A positive errno where it failed. */
     int error = 0;
   };
   using OnDone = std::function<void(Result)>;
 
-  Dial(Reactor& reactor, OnDone on_done) : reactor_(reactor), on_done_(std::move(on_done)) {}
+  Dial(Reactor& reactor, OwnDials& own_dials, OnDone on_done)
+      : reactor_(reactor), own_dials_(own_dials), on_done_(std::move(on_done)) {}
   ~Dial() { Stop(); }
   Dial(const Dial&) = delete;
   Dial& operator=(const Dial&) = delete;
@@ -50,11 +58,13 @@ class Dial final : public Watcher {
   void Done(Result result);
 
   Reactor& reactor_;
+  OwnDials& own_dials_;
   OnDone on_done_;
   std::vector<SocketAddress> addresses_;
   size_t next_ = 0;
   int last_error_ = 0;
   sys::Fd fd_;
+  std::shared_ptr<void> own_;
   Timer limit_;
   Timer patience_;
 };

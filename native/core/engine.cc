@@ -216,10 +216,12 @@ void Engine::Accepted(Listener& listener, sys::Fd fd, const sockaddr_storage& fr
   tally.open++;
   live_++;
   Session session;
+  const std::string downstream = FormatAddress(from);
+  session.own_downstream = own_dials_->Has(downstream, FormatAddress(LocalAddress(fd.get())));
   {
     const std::lock_guard lock(mutex_);
     session.shared = std::make_shared<SessionShared>(next_session_++, listener.spec(), listener.tally());
-    session.shared->SetDownstream(FormatAddress(from));
+    session.shared->SetDownstream(downstream);
     sessions_[session.shared->id] = session.shared;
   }
   if (listener.spec()->inbound) strangers_++;

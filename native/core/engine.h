@@ -63,6 +63,7 @@ class Engine final : private Core {
   Reactor& front() override { return front_; }
   Lingering& lingering() override { return lingering_; }
   Outbox& outbox() override { return outbox_; }
+  OwnDials& own_dials() override { return *own_dials_; }
   std::shared_ptr<const tls::Identity> identity() override;
   Generation generation() override { return generation_.load(); }
   Reactor& handshakes() override;
@@ -84,6 +85,7 @@ class Engine final : private Core {
 
   const Options options_;
   Outbox outbox_;
+  const std::shared_ptr<OwnDials> own_dials_ = std::make_shared<OwnDials>();
   Reactor front_;
   Lingering lingering_{front_};
   std::vector<std::unique_ptr<Reactor>> handshakes_;

@@ -45,6 +45,8 @@ class Outbound final : public Setup {
   void Begin() override {
     WatchDownstream();
     if (over_) return;
+    if (session_.own_downstream)
+      return Abort("connect_failed", "opened by this sidecar itself: an endpoint is its own listener");
     if (!retrying_) return Ask();
     deadline_ms_ = NowMs() + session_.walk->left_ms;
     NextEndpoint();

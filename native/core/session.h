@@ -60,6 +60,10 @@ struct Session {
   bool relayed = false;
   /** The app has closed its direction, and that was read. */
   bool downstream_ended = false;
+  /** Its downstream connection was opened by us: an endpoint is a listener of ours. */
+  bool own_downstream = false;
+  /** That the connection to its upstream is ours. */
+  std::shared_ptr<void> own_upstream;
   std::optional<double> policy_ms;
   std::optional<double> connect_ms;
   std::optional<double> handshake_ms;

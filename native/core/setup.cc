@@ -60,11 +60,12 @@ void Setup::OnLookup(std::vector<SocketAddress> addresses, std::string error) {
 }
 
 void Setup::Dial(std::vector<SocketAddress> addresses, double limit_ms, Dial::OnDone on_done) {
-  dial_ = std::make_unique<core::Dial>(core_.front(), [this, on_done = std::move(on_done)](Dial::Result result) {
+  dial_ = std::make_unique<core::Dial>(core_.front(), core_.own_dials(), [this, on_done = std::move(on_done)](Dial::Result result) {
     // The dial is inside its own call: it goes with the turn.
     core_.front().AtEndOfTurn([gone = std::shared_ptr<core::Dial>(std::move(dial_))] {});
     if (result.error == EMFILE || result.error == ENFILE)
       return Abort("descriptors_exhausted", sys::ErrorName(result.error));
+    session_.own_upstream = std::move(result.own);
     on_done(std::move(result));
   });
   dial_->Begin(std::move(addresses), limit_ms);
