@@ -4,7 +4,8 @@ import { spawn } from 'node:child_process'
 import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Suite, suites } from './suites.ts'
+import { addon, type Suite, suites } from './suites.ts'
+import { withoutNativeVariable } from './support/data-planes.ts'
 import { findSecrets } from './support/secrets.ts'
 
 interface Sum {
@@ -38,8 +39,10 @@ for (const suite of suites.filter(({ name }) => names.length === 0 || names.incl
     leftOut.push(`${suite.name} (missing: ${missing.join(', ')})`)
     continue
   }
-  say(`\n=== ${suite.name}, Node ${process.versions.node}`)
-  const sum = await runSuite(suite)
+  const withoutNative = suite.onBothDataPlanes === true && addon().length > 0
+  if (withoutNative) leftOut.push(`${suite.name} on native (missing: ${addon().join(', ')})`)
+  say(`\n=== ${suite.name}, Node ${process.versions.node}${withoutNative ? ', on JavaScript alone' : ''}`)
+  const sum = await runSuite(suite, withoutNative ? { [withoutNativeVariable]: '1' } : {})
   total.passed += sum.passed
   total.failed += sum.failed
   total.skipped += sum.skipped
@@ -56,20 +59,20 @@ if (leaks.length > 0) {
 }
 if (leftOut.length > 0) {
   say(`left out: ${leftOut.join('; ')}`)
-  say('npm run test:setup (as root) brings what they need')
+  say('npm run test:setup (as root) and npm run addon bring what they need')
   if (requireAll) total.failed += leftOut.length
 }
 say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(total.failed > 0 ? 1 : 0)
 
-async function runSuite({ name, files }: Suite): Promise<Sum> {
+async function runSuite({ name, files }: Suite, variables: Record<string, string>): Promise<Sum> {
   const tally = join(output, `${name}.json`)
   const args = ['--test', '--test-reporter=spec', '--test-reporter-destination=stdout']
   args.push('--test-reporter=./test/support/tally.ts', `--test-reporter-destination=${tally}`, files)
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SIDESPLICE_TEST_SECRETS: secrets, SIDESPLICE_TEST_OUTPUT: output },
+    env: { ...process.env, SIDESPLICE_TEST_SECRETS: secrets, SIDESPLICE_TEST_OUTPUT: output, ...variables },
   })
   const kept = createWriteStream(join(output, `${name}.log`))
   for (const [from, to] of [

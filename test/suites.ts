@@ -1,6 +1,7 @@
 // The suites there are, and what each needs beside npm's packages.
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { missingAddon } from './support/addon.ts'
 import { consulBinary } from './support/consul-binary.ts'
 
 export interface Suite {
@@ -8,13 +9,25 @@ export interface Suite {
   readonly files: string
   /** What is missing on this machine; empty where the suite can run. */
   readonly missing: () => readonly string[]
+  /** Whether it runs on both data planes: without the addon it runs on JavaScript alone, and what is left out is named. */
+  readonly onBothDataPlanes?: true
 }
 
 const nothing = () => []
 
 export const suites: readonly Suite[] = [
   { name: 'unit', files: 'test/unit/**/*.test.ts', missing: nothing },
-  { name: 'conformance', files: 'test/conformance/**/*.test.ts', missing: () => programs(['openssl']) },
+  {
+    name: 'conformance',
+    files: 'test/conformance/**/*.test.ts',
+    missing: () => programs(['openssl']),
+    onBothDataPlanes: true,
+  },
+  {
+    name: 'native',
+    files: 'test/native/**/*.test.ts',
+    missing: () => [...addon(), ...programs(['gcc', 'readelf'])],
+  },
   { name: 'e2e', files: 'test/e2e/**/*.test.ts', missing: nothing },
   {
     name: 'apps',
@@ -28,6 +41,12 @@ export const suites: readonly Suite[] = [
   },
   { name: 'package', files: 'test/package/**/*.test.ts', missing: () => programs(['npm']) },
 ]
+
+/** Named in what is left out. */
+export function addon(): readonly string[] {
+  const why = missingAddon()
+  return why === undefined ? [] : [`the native addon (${why})`]
+}
 
 function programs(names: readonly string[]): readonly string[] {
   return names.filter(name => findProgram(name) === undefined)

@@ -101,6 +101,7 @@ export class Reload {
       admin: JSON.stringify(now.admin) === JSON.stringify(next.admin),
       metrics: JSON.stringify(now.metrics) === JSON.stringify(next.metrics),
       data_plane: now.dataPlane === next.dataPlane,
+      workers: now.workers === next.workers,
       log_json: now.logJson === next.logJson,
       consul_metrics: now.consulMetrics === next.consulMetrics,
     }

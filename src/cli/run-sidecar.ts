@@ -26,6 +26,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   let metrics: Metrics | undefined
   const sidecar = new Sidecar({
     dataPlane: source.settings().dataPlane,
+    workers: source.settings().workers,
     log,
     accessLog: () => source.settings().accessLog,
     missing: () => source.missing(),

@@ -45,6 +45,7 @@ function placeholder({ type, format, enum: choices, $ref }: SettingSchema): stri
   if (type === 'boolean') return ''
   if (format === 'address') return ' <host:port>'
   if (choices !== undefined) return ` <${choices.join('|')}>`
+  if ($ref === '#/$defs/count') return ' <n>'
   return $ref === '#/$defs/seconds' ? ' <seconds>' : ' <ms>'
 }
 

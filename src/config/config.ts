@@ -29,6 +29,7 @@ export interface ConfigFile {
   readonly drain: number
   readonly drain_delay: number
   readonly data_plane: 'auto' | 'native' | 'javascript'
+  readonly workers?: number
   readonly log_level: LogLevel
   readonly log_json: boolean
   readonly access_log: AccessLog
@@ -59,6 +60,8 @@ export interface ProcessSettings {
   readonly drainMs: number
   readonly drainDelayMs: number
   readonly dataPlane: 'auto' | 'native' | 'javascript'
+  /** Undefined: as many as the process may use CPUs. */
+  readonly workers: number | undefined
   readonly logLevel: LogLevel
   readonly logJson: boolean
   readonly accessLog: AccessLog
@@ -186,6 +189,7 @@ function typed(file: ConfigFile, folder: string): Config {
       drainMs: file.drain * 1000,
       drainDelayMs: file.drain_delay * 1000,
       dataPlane: file.data_plane,
+      workers: file.workers,
       logLevel: file.log_level,
       logJson: file.log_json,
       accessLog: file.access_log,
@@ -219,12 +223,12 @@ function withNumbers(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {
-      const numeric = typeof inner === 'string' && isDuration(key) && /^[0-9]+(\.[0-9]+)?$/.test(inner)
+      const numeric = typeof inner === 'string' && isNumber(key) && /^[0-9]+(\.[0-9]+)?$/.test(inner)
       return [key, numeric ? Number(inner) : withNumbers(inner)]
     }),
   )
 }
 
-function isDuration(key: string): boolean {
-  return key.endsWith('_ms') || key === 'drain' || key === 'drain_delay'
+function isNumber(key: string): boolean {
+  return key.endsWith('_ms') || ['drain', 'drain_delay', 'workers'].includes(key)
 }

@@ -95,7 +95,7 @@ const agentAccess = [
     'client_key',
     'tls_server_name',
   ],
-  ...['datacenter', 'stale', 'cert_file', 'key_file', 'config', 'workers'],
+  ...['datacenter', 'stale', 'cert_file', 'key_file', 'config'],
 ]
 
 /** Reads registrations one after the other; a value of a wrong type leaves the last good one of its key in force. */

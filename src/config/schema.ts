@@ -39,6 +39,9 @@ const formats = {
   },
 } as const
 
+// The schema's pattern of a whole number.
+const wholeNumber = '^[0-9]+$'
+
 const ajv = new Ajv2020({ allErrors: true, useDefaults: true, verbose: true, allowUnionTypes: true })
 for (const [name, { check }] of Object.entries(formats)) ajv.addFormat(name, check)
 const validate = ajv.compile(schema)
@@ -81,7 +84,8 @@ function toProblem(error: ErrorObject, placeOf: PlaceOf): Problem {
 function expectation({ keyword, params, schema: rule }: ErrorObject): string {
   if (keyword === 'format') return formats[rule as keyof typeof formats].expected
   if (keyword === 'enum') return `one of ${(rule as string[]).join(', ')}`
-  if (keyword === 'pattern') return 'a number, or a string that holds one'
+  if (keyword === 'pattern')
+    return rule === wholeNumber ? typeNames(['integer', 'string']) : typeNames(['number', 'string'])
   if (keyword === 'type') return typeNames(rule as string | string[])
   if (keyword === 'minimum') return `at least ${params.limit}`
   if (keyword === 'maximum') return `at most ${params.limit}`
@@ -99,7 +103,10 @@ function typeNames(type: string | string[]): string {
     integer: 'a whole number',
     boolean: 'true or false',
   }
-  return typeof type === 'string' ? (names[type] ?? type) : 'a number, or a string that holds one'
+  if (typeof type === 'string') return names[type] ?? type
+  return type.includes('integer')
+    ? 'a whole number, or a string that holds one'
+    : 'a number, or a string that holds one'
 }
 
 /** `/upstreams/0/endpoints` is `upstreams[0].endpoints`. */

@@ -120,6 +120,8 @@ export interface DataPlaneOptions {
   readonly policy: Policy
   /** A listener that had failed to bind is up now, or failed again in another way. */
   readonly onListener?: (report: ListenerReport) => void
+  /** Threads that move bytes, where they are not JavaScript's; undefined: as many as the process may use CPUs. */
+  readonly workers?: number | undefined
 }
 
 /**

@@ -25,6 +25,8 @@ import type { Log } from './log.ts'
 
 export interface SidecarOptions {
   readonly dataPlane: DataPlaneChoice
+  /** Of the native data plane; undefined: as many as the process may use CPUs. */
+  readonly workers?: number | undefined
   readonly log: Log
   /** Which sessions get a line; may change while the proxy runs. */
   readonly accessLog: () => AccessLog
@@ -52,6 +54,7 @@ export class Sidecar {
     this.#options = options
     const { log } = options
     const opened = openDataPlane(options.dataPlane, {
+      workers: options.workers,
       policy: {
         admit: (questions, answer) => {
           const snapshot = this.#snapshot

@@ -89,25 +89,33 @@ let loaded: Loaded | undefined
 
 /** The addon, or why it can't be had here. */
 export function loadAddon(): Loaded {
-  loaded ??= load()
+  loaded ??= loadAddonFrom(packageRoot)
   return loaded
 }
 
-function load(): Loaded {
-  const misfit = misfitOf(process)
+// From src/data-plane/native and from dist/data-plane/native alike.
+const packageRoot = fileURLToPath(new URL('../../..', import.meta.url))
+
+/** The addon that a folder holds, compiled there or made before; the Node may be another's description. */
+export function loadAddonFrom(folder: string, runtime: Runtime = process): Loaded {
+  const misfit = misfitOf(runtime)
   if (misfit !== undefined) return { why: misfit }
   const require = createRequire(import.meta.url)
-  // From src/data-plane/native and from dist/data-plane/native alike.
-  const root = fileURLToPath(new URL('../../..', import.meta.url))
   try {
-    const addon = (require('node-gyp-build') as (folder: string) => Addon)(root)
-    if (addon.openssl !== process.versions.openssl)
-      return { why: `it is bound to OpenSSL ${addon.openssl}, Node has ${process.versions.openssl}` }
-    return { addon }
+    const addon = (require('node-gyp-build') as (folder: string) => Partial<Addon>)(folder)
+    if (typeof addon.Engine !== 'function') return { why: 'it can not be loaded: the file is another addon' }
+    if (addon.openssl !== runtime.versions.openssl)
+      return { why: `it is bound to OpenSSL ${addon.openssl}, Node has ${runtime.versions.openssl}` }
+    return { addon: addon as Addon }
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    return { why: `it can not be loaded: ${message.split('\n')[0]}` }
+    return { why: `it can not be loaded: ${firstLine(message)}` }
   }
+}
+
+/** Of node-gyp-build's, which goes on with the folder, and of dlopen(3)'s. */
+function firstLine(message: string): string {
+  return message.split('\n')[0] ?? ''
 }
 
 export interface Runtime {
@@ -122,6 +130,7 @@ export function misfitOf({ platform, versions, config }: Runtime): string | unde
   const { node_shared_openssl: shared } = config.variables as { node_shared_openssl?: boolean }
   if (shared === true) return 'this Node is linked to a shared OpenSSL'
   const { openssl = 'none' } = versions
+  // With "+quic" and its like behind it, it is a fork.
   return /^3\.\d+\.\d+$/.test(openssl)
     ? undefined
     : `it needs OpenSSL 3 inside Node, this Node has ${openssl}`

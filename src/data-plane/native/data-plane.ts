@@ -29,6 +29,9 @@ import { NativeTally } from './tally.ts'
 // RFC 8446 section 5.5: 2^24.5 full records under an AES-GCM key; exchanged a little before.
 const rekeyAfterRecords = 23_000_000
 
+/** By the affinity mask and the quota of the process's cgroup and those above it, which libuv reads since 1.51 (Node 22.19). */
+const usableCpus = availableParallelism
+
 export class NativeDataPlane implements DataPlane {
   readonly capabilities: Capabilities = Object.freeze({
     truncation: true,
@@ -53,13 +56,11 @@ export class NativeDataPlane implements DataPlane {
   #closed = false
 
   /** @throws SidespliceError `data_plane_unavailable` where threads or descriptors are lacking */
-  constructor(addon: Addon, { policy, onListener }: DataPlaneOptions) {
+  constructor(addon: Addon, { policy, onListener, workers = usableCpus() }: DataPlaneOptions) {
     this.#policy = policy
-    const threads = availableParallelism()
     try {
-      this.#engine = new addon.Engine(
-        { workers: threads, handshakeThreads: threads, rekeyAfterRecords },
-        batch => this.#take(batch),
+      this.#engine = new addon.Engine({ workers, handshakeThreads: workers, rekeyAfterRecords }, batch =>
+        this.#take(batch),
       )
     } catch (cause) {
       const message = `the native data plane can't start: ${cause instanceof Error ? cause.message : cause}`

@@ -1,0 +1,70 @@
+// Writes prebuilds/: the addon of this platform, or with --arch of another that a cross compiler (CC, CXX) was named for. One file does
+// for every Node. With --if-stale only where a source is newer. Compiled in a folder of its own, so that build/ stays what it is.
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { headerOptions, missingCompiler, newestSource, nodeGyp, root, runNode } from './addon.mjs'
+
+const { values } = parseArgs({
+  options: {
+    'if-stale': { type: 'boolean', default: false },
+    arch: { type: 'string', default: process.arch },
+    libc: { type: 'string' },
+  },
+})
+const prebuilds = join(root, 'prebuilds')
+dropStale()
+if (!values['if-stale'] || !isMade()) await make()
+
+/** What was made from older sources is never packed. */
+function dropStale() {
+  for (const file of files()) if (statSync(file).mtimeMs < newestSource()) rmSync(file)
+}
+
+function isMade() {
+  return files().some(file => file.includes(`${process.platform}-${values.arch}`))
+}
+
+function files() {
+  if (!existsSync(prebuilds)) return []
+  const names = readdirSync(prebuilds, { recursive: true })
+  return names.filter(name => name.endsWith('.node')).map(name => join(prebuilds, name))
+}
+
+async function make() {
+  const missing = missingCompiler()
+  if (missing !== undefined) fail(missing)
+  const folder = mkdtempSync(join(tmpdir(), 'sidesplice-prebuild-'))
+  try {
+    for (const name of ['package.json', 'binding.gyp', 'native'])
+      cpSync(join(root, name), join(folder, name), { recursive: true })
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+    const { code, said } = await prebuildify(folder)
+    if (code !== 0) fail(`the compiler failed:\n${said}`)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  for (const file of files())
+    process.stdout.write(`${file.slice(root.length)} ${statSync(file).size} bytes\n`)
+}
+
+function prebuildify(folder) {
+  const bin = createRequire(import.meta.url).resolve('prebuildify/bin.js')
+  const options = ['--napi', '--strip', `--tag-libc${values.libc === undefined ? '' : `=${values.libc}`}`]
+  const target = [`--arch=${values.arch}`, `--target=${process.versions.node}`]
+  const [nodedir] = headerOptions()
+  const env = {
+    ...process.env,
+    PREBUILD_NODE_GYP: nodeGyp(),
+    JOBS: 'max',
+    ...(nodedir !== undefined && { npm_config_nodedir: nodedir.slice('--nodedir='.length) }),
+  }
+  return runNode([bin, ...options, ...target, `--cwd=${folder}`, `--out=${root}`], { env })
+}
+
+function fail(why) {
+  process.stderr.write(`no prebuild of the native addon: ${why}\n`)
+  process.exit(1)
+}
