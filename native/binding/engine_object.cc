@@ -96,8 +96,9 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
                                 .wake =
                                     [this, awake = awake_] {
                                       if (!awake->load()) return;
-                                      wake_.NonBlockingCall([this](Napi::Env env, Napi::Function on_batch) {
-                                        if (engine_ != nullptr) Deliver(env, on_batch);
+                                      // Not `this` unless awake: a call may still be queued when all is closed and collected.
+                                      wake_.NonBlockingCall([this, awake](Napi::Env env, Napi::Function on_batch) {
+                                        if (awake->load()) Deliver(env, on_batch);
                                       });
                                     }},
                                &error);
@@ -136,16 +137,18 @@ void EngineObject::SetIdentity(const Napi::CallbackInfo& info) {
     Napi::Error::New(info.Env(), why).ThrowAsJavaScriptException();
     return;
   }
-  engine_->SetIdentity(std::move(identity));
+  if (engine_ != nullptr) engine_->SetIdentity(std::move(identity));
 }
 
 void EngineObject::SetGeneration(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
   engine_->SetGeneration(static_cast<core::Generation>(info[0].As<Napi::Number>().Int64Value()));
 }
 
 /** `bind(host, port, spec, tally)`: `{ id, port }`, or the name of the error. */
 Napi::Value EngineObject::Bind(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  if (engine_ == nullptr) return ErrorName(env, ECANCELED);
   const core::Address address{.host = info[0].As<Napi::String>().Utf8Value(),
                               .port = static_cast<uint16_t>(info[1].As<Napi::Number>().Uint32Value())};
   std::optional<core::SocketAddress> parsed = core::ParseAddress(address);
@@ -168,11 +171,13 @@ Napi::Value EngineObject::Bind(const Napi::CallbackInfo& info) {
 }
 
 void EngineObject::ChangeListener(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
   engine_->ChangeListener(info[0].As<Napi::Number>().Uint32Value(), ToListenerSpec(info[1].As<Napi::Object>()),
                           Tally(info[2]));
 }
 
 void EngineObject::CloseListener(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
   engine_->CloseListener(info[0].As<Napi::Number>().Uint32Value(), info[1].ToBoolean().Value());
 }
 
