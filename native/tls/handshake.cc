@@ -6,6 +6,7 @@
 #include <openssl/crypto.h>
 #include <openssl/sslerr.h>
 
+#include <cctype>
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -24,9 +25,14 @@ constexpr size_t kFinished12Bytes = kHeaderBytes + kExplicitNonceBytes + 16 + kT
 constexpr size_t kRandomBytes = 32;
 constexpr size_t kMaxMasterKeyBytes = 48;
 
+/** As Node names it, so that both data planes say the same: `http request` is ERR_SSL_HTTP_REQUEST. */
 std::string ReasonOf(unsigned long code) {
   const char* reason = ERR_reason_error_string(code);
-  return reason != nullptr ? reason : "error " + std::to_string(code);
+  if (reason == nullptr) return "error " + std::to_string(code);
+  std::string name = ERR_GET_LIB(code) == ERR_LIB_SSL ? "ERR_SSL_" : "ERR_OSSL_";
+  for (; *reason != '\0'; reason++)
+    name += *reason == ' ' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(*reason)));
+  return name;
 }
 
 }  // namespace

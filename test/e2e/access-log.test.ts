@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { describe, type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
+import { auto } from '../support/addon.ts'
 import { freePort, packageRoot } from '../support/command.ts'
 import { connect, reset } from '../support/ends.ts'
 import { type LogLine, parseLogLine } from '../support/log-lines.ts'
@@ -101,7 +102,7 @@ for (const format of ['text', 'JSON'] as const) {
         bytes_to_upstream: 12,
         bytes_to_downstream: 12,
         tls: 'TLSv1.3',
-        relay: 'javascript',
+        relay: auto.relay,
         reason: 'closed',
       })
       assert.match(String(downstream), /^127\.0\.0\.1:\d+$/)

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
+import { auto } from '../support/addon.ts'
 import { freePort } from '../support/command.ts'
 import { issueLeaf, mesh, spiffeId } from '../support/pki.ts'
 import {
@@ -147,7 +148,7 @@ describe('/state', { concurrency: 2 }, () => {
     const state = await sidecar.json<Record<string, unknown>>('/state')
     assert.equal(state.ready, true)
     assert.deepEqual(state.missing, [])
-    assert.equal(state.data_plane, 'javascript')
+    assert.equal(state.data_plane, auto.dataPlane)
     assert.equal(state.generation, 1)
     assert.equal(state.service, 'web')
     assert.deepEqual(state.inbound, inbound)

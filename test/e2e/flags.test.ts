@@ -1,12 +1,17 @@
 // A flag is over the file, the file over the default; what there is not is refused with what there is.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, type TestContext, test } from 'node:test'
+import { after, describe, type TestContext, test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
-import { check } from '../support/check.ts'
+import { type CheckOptions, check } from '../support/check.ts'
 import { freePort, packageRoot, run } from '../support/command.ts'
-import { ask, startSidecar } from '../support/running-sidecar.ts'
+import { ask, type SidecarFile, startSidecar } from '../support/running-sidecar.ts'
+
+// node-gyp-build looks there first.
+const withoutAddon = { SIDESPLICE_PREBUILD: folderWithoutAddon() }
+after(() => rmSync(withoutAddon.SIDESPLICE_PREBUILD, { recursive: true, force: true }))
 
 test('a flag is over the file', async t => {
   const fromFlag = await freePort()
@@ -30,11 +35,11 @@ test('the file is over the default, and the default stands where neither says an
 })
 
 describe('the data plane', { concurrency: 3 }, () => {
-  test('is JavaScript for auto, which says why', async t => {
-    const { command } = await startSidecar(t, {})
+  test('is JavaScript for auto where it does not, and says why', async t => {
+    const { command } = await startSidecar(t, {}, { env: withoutAddon })
     assert.match(
       await command.line('data plane chosen'),
-      /data_plane=javascript why="this version has no native addon"$/,
+      /data_plane=javascript why="it can not be loaded: .*file too short"$/,
     )
   })
 
@@ -43,24 +48,24 @@ describe('the data plane', { concurrency: 3 }, () => {
     assert.match(await command.line('data plane chosen'), /data_plane=javascript why="asked for"$/)
   })
 
-  const native = "data plane native can't run: this version has no native addon"
-  test('native is refused by the file', async t => {
-    const checked = await check(t, { data_plane: 'native' }, { args: [] })
-    assert.deepEqual([checked.problems, checked.stdout, checked.code], [[native], '', 1])
-  })
-
-  test('native is refused by the flag', async t => {
-    const checked = await check(t, {}, { args: ['--data-plane', 'native'] })
-    assert.deepEqual([checked.problems, checked.stdout, checked.code], [[native], '', 1])
-  })
-
-  test('native is refused by SIDESPLICE_DATA_PLANE', async t => {
-    const checked = await check(t, {}, { args: [], env: { SIDESPLICE_DATA_PLANE: 'native' } })
-    assert.deepEqual([checked.problems, checked.stdout, checked.code], [[native], '', 1])
-  })
+  const places: readonly (readonly [string, SidecarFile, CheckOptions])[] = [
+    ['the file', { data_plane: 'native' }, {}],
+    ['the flag', {}, { args: ['--check', '--data-plane', 'native'] }],
+    ['SIDESPLICE_DATA_PLANE', {}, { env: { SIDESPLICE_DATA_PLANE: 'native' } }],
+  ]
+  for (const [place, file, options] of places) {
+    test(`native, asked for by ${place}, is refused where there is no addon that fits`, async t => {
+      const refused = await check(t, file, { ...options, env: { ...options.env, ...withoutAddon } })
+      assert.match(
+        refused.problems.join('\n'),
+        /^data plane native can't run: it can not be loaded: .*file too short$/,
+      )
+      assert.deepEqual([refused.stdout, refused.code], ['', 1])
+    })
+  }
 
   test('by SIDESPLICE_DATA_PLANE is over the file, by the flag over both', async t => {
-    const env = { SIDESPLICE_DATA_PLANE: 'native' }
+    const env = { ...withoutAddon, SIDESPLICE_DATA_PLANE: 'native' }
     const args = ['--check', '--data-plane', 'javascript']
     assert.equal((await check(t, { data_plane: 'javascript' }, { env })).code, 1)
     assert.equal((await check(t, { data_plane: 'native' }, { env, args })).code, 0)
@@ -70,6 +75,23 @@ describe('the data plane', { concurrency: 3 }, () => {
     const checked = await check(t, {}, { env: { SIDESPLICE_DATA_PLANE: 'fast' } })
     assert.deepEqual(checked.problems, [
       'SIDESPLICE_DATA_PLANE: got "fast", expected one of auto, native, javascript',
+    ])
+  })
+})
+
+describe('workers', { concurrency: 3 }, () => {
+  test('of no sensible number are refused', async t => {
+    const refusals: readonly (readonly [unknown, string])[] = [
+      [0, 'got 0, expected at least 1'],
+      ['1000', 'got 1000, expected at most 256'],
+      [1.5, 'got 1.5, expected a whole number, or a string that holds one'],
+      ['many', 'got "many", expected a whole number, or a string that holds one'],
+    ]
+    for (const [workers, problem] of refusals)
+      assert.deepEqual((await check(t, { workers })).problems, [`sidecar.json: workers: ${problem}`])
+    const flag = await check(t, {}, { args: ['--check', '--workers', 'all'] })
+    assert.deepEqual(flag.problems, [
+      '--workers: got "all", expected a whole number, or a string that holds one',
     ])
   })
 })
@@ -173,6 +195,14 @@ describe('the help of proxy', () => {
     return command
   }
 })
+
+/** A folder with a file that is no addon, for the loader to find in place of ours. */
+function folderWithoutAddon(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sidesplice-no-addon-'))
+  mkdirSync(join(folder, 'build', 'Release'), { recursive: true })
+  writeFileSync(join(folder, 'build', 'Release', 'sidesplice.node'), '')
+  return folder
+}
 
 function packageJson(): { readonly version: string } {
   return JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))

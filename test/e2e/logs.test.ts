@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
+import { auto } from '../support/addon.ts'
 import { connect } from '../support/ends.ts'
 import { spiffeId } from '../support/pki.ts'
 import { type Pair, startPair } from '../support/running-sidecar.ts'
@@ -63,7 +64,7 @@ test('a line has the same fields as text and as JSON', async t => {
     bytes_to_upstream: 5,
     bytes_to_downstream: 5,
     tls: 'TLSv1.3',
-    relay: 'javascript',
+    relay: auto.relay,
     reason: 'closed',
   }
   assert.deepEqual(of(json), { ...same, direction: 'inbound', peer: spiffeId('web'), endpoint: undefined })

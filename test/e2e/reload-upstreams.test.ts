@@ -125,10 +125,11 @@ test('settings that need a restart are named and change nothing, the others are 
     metrics: formatAddress(await freePort()),
     log_json: true,
     data_plane: 'javascript',
+    workers: 1,
     access_log: 'off',
   })
   const line = await pair.web.command.line('need a restart')
-  assert.match(line, / WARN .* keys=\["admin","metrics","data_plane","log_json"\]$/)
+  assert.match(line, / WARN .* keys=\["admin","metrics","data_plane","workers","log_json"\]$/)
   await pair.web.applied(2)
   assert.equal((await pair.web.get('/live')).status, 200)
   const client = pair.connect()

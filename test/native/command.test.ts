@@ -1,0 +1,52 @@
+// The command where the addon fits: what is chosen, and how many threads there are.
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { describe, test } from 'node:test'
+import { check } from '../support/check.ts'
+import { startSidecar } from '../support/running-sidecar.ts'
+
+describe('the data plane', { concurrency: 2 }, () => {
+  test('is native for auto where the addon fits', async t => {
+    const { command } = await startSidecar(t, {})
+    assert.match(await command.line('data plane chosen'), /data_plane=native why="the addon fits this Node"$/)
+  })
+
+  test('is native where it is asked for', async t => {
+    const { command } = await startSidecar(t, { data_plane: 'native' })
+    assert.match(await command.line('data plane chosen'), /data_plane=native why="asked for"$/)
+  })
+
+  test('native is taken where the file, the flag or SIDESPLICE_DATA_PLANE asks for it', async t => {
+    const flag = { args: ['--check', '--data-plane', 'native'] }
+    const variable = { env: { SIDESPLICE_DATA_PLANE: 'native' } }
+    for (const [file, options] of [
+      [{ data_plane: 'native' }, {}],
+      [{}, flag],
+      [{}, variable],
+    ] as const) {
+      const { problems, code } = await check(t, file, options)
+      assert.deepEqual([problems, code], [[], 0])
+    }
+  })
+})
+
+describe('workers', { concurrency: 2 }, () => {
+  test('are as many threads as are asked for, by the flag over the file', async t => {
+    assert.equal(relayThreads((await startSidecar(t, { workers: '3' })).pid), 3)
+    const args = ['--workers', '2']
+    assert.equal(relayThreads((await startSidecar(t, { workers: 5 }, { args })).pid), 2)
+  })
+
+  test('are as many as the CPUs that the process may use', async t => {
+    assert.equal(relayThreads((await startSidecar(t, {})).pid), availableParallelism())
+    const onOne = { node: 'taskset', nodeArgs: ['--cpu-list', '0', process.execPath] }
+    assert.equal(relayThreads((await startSidecar(t, {}, onOne)).pid), 1)
+  })
+
+  function relayThreads(pid: number): number {
+    const threads = readdirSync(`/proc/${pid}/task`)
+    const names = threads.map(thread => readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim())
+    return names.filter(name => name === 'relay').length
+  }
+})
