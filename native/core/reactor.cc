@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "sys/calls.h"
 
@@ -54,15 +55,23 @@ int Reactor::Start(const char* name, int niceness) {
   if (!wake_.valid()) return -errno;
   const int watched = sys::EpollControl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), EPOLLIN, nullptr);
   if (watched < 0) return watched;
-  thread_ = std::thread([this, niceness, name] { Run(niceness, name); });
-  return 0;
+  name_ = name;
+  niceness_ = niceness;
+  const int failed = pthread_create(&thread_, nullptr, RunThread, this);
+  running_ = failed == 0;
+  return -failed;
+}
+
+void* Reactor::RunThread(void* reactor) {
+  static_cast<Reactor*>(reactor)->Run();
+  return nullptr;
 }
 
 void Reactor::Stop() {
-  if (!thread_.joinable()) return;
+  if (!std::exchange(running_, false)) return;
   stopping_.store(true);
   Post([] {});
-  thread_.join();
+  pthread_join(thread_, nullptr);
 }
 
 void Reactor::Post(Task task) {
@@ -86,12 +95,12 @@ void Reactor::Forget(int fd, Watcher* watcher) {
   if (delivering_) forgotten_.push_back(watcher);
 }
 
-void Reactor::Run(int niceness, const char* name) {
-  pthread_setname_np(pthread_self(), name);
+void Reactor::Run() {
+  pthread_setname_np(pthread_self(), name_);
   // On Linux the calling thread alone, by its thread ID (setpriority(2), NOTES).
-  if (niceness != 0) {
+  if (niceness_ != 0) {
     const auto tid = static_cast<id_t>(syscall(SYS_gettid));
-    setpriority(PRIO_PROCESS, tid, getpriority(PRIO_PROCESS, tid) + niceness);
+    setpriority(PRIO_PROCESS, tid, getpriority(PRIO_PROCESS, tid) + niceness_);
   }
   epoll_event events[kEventsPerTurn];
   for (;;) {

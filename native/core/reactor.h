@@ -2,6 +2,7 @@
 // its thread alone; other threads post.
 #pragma once
 
+#include <pthread.h>
 #include <sys/epoll.h>
 
 #include <atomic>
@@ -9,7 +10,6 @@
 #include <functional>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "sys/fd.h"
@@ -76,7 +76,7 @@ class Reactor {
   /** Runs in the next turn, behind what is ready by then: for who has used up its share of this one. */
   void NextTurn(Task task) { next_.push_back(std::move(task)); }
 
-  [[nodiscard]] bool on_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  [[nodiscard]] bool on_thread() const { return pthread_equal(pthread_self(), thread_) != 0; }
 
  private:
   friend class Timer;
@@ -86,7 +86,8 @@ class Reactor {
     }
   };
 
-  void Run(int niceness, const char* name);
+  static void* RunThread(void* reactor);
+  void Run();
   void RunPosted();
   void RunTimers();
   void RunEnding();
@@ -94,8 +95,12 @@ class Reactor {
 
   sys::Fd epoll_;
   sys::Fd wake_;
-  std::thread thread_;
+  // Not std::thread, which throws where there is none to be had, and nothing here catches.
+  pthread_t thread_{};
+  bool running_ = false;
   std::atomic<bool> stopping_{false};
+  const char* name_ = "";
+  int niceness_ = 0;
 
   std::mutex mutex_;
   std::vector<Task> posted_;

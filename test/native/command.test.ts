@@ -1,10 +1,14 @@
 // The command where the addon fits: what is chosen, and how many threads there are.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
+import { chmod } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { describe, test } from 'node:test'
 import { check } from '../support/check.ts'
-import { startSidecar } from '../support/running-sidecar.ts'
+import { run } from '../support/command.ts'
+import { mesh } from '../support/pki.ts'
+import { Folder, startSidecar } from '../support/running-sidecar.ts'
+import { worldReadable } from '../support/world-readable.ts'
 
 describe('the data plane', { concurrency: 2 }, () => {
   test('is native for auto where the addon fits', async t => {
@@ -36,6 +40,22 @@ describe('workers', { concurrency: 2 }, () => {
     assert.equal(relayThreads((await startSidecar(t, { workers: '3' })).pid), 3)
     const args = ['--workers', '2']
     assert.equal(relayThreads((await startSidecar(t, { workers: 5 }, { args })).pid), 2)
+  })
+
+  test('that there can not be so many of end the start with a reason, not by a crash', async t => {
+    const folder = await Folder.make(t)
+    await folder.makeReadableByAll()
+    await folder.writeIdentity(mesh.web, mesh.root)
+    await folder.writeConfig({ upstreams: [], workers: 200 })
+    for (const name of ['sidecar.json', 'leaf.pem', 'leaf.key', 'ca.pem'])
+      await chmod(folder.file(name), 0o644)
+    // Threads count for their user; root has no limit.
+    const limited = { node: 'prlimit', nodeArgs: ['--nproc=100:100', process.execPath] }
+    const args = ['proxy', '--config', folder.file('sidecar.json')]
+    const user = { uid: 65_534, gid: 65_534 }
+    const command = run(t, args, { ...user, ...worldReadable(t), ...limited })
+    assert.deepEqual(await command.end(), { code: 2, signal: null }, command.stderr)
+    assert.match(command.stderr, /^sidesplice: the native data plane can't start: EAGAIN\n$/)
   })
 
   test('are as many as the CPUs that the process may use', async t => {

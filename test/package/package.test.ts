@@ -1,34 +1,55 @@
 // What npm packs, as a user has it: installed into an empty folder, started by the Node that is there.
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { delimiter, join, relative } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { findProgram } from '../suites.ts'
 import { build, packageRoot, run } from '../support/command.ts'
 import { mesh } from '../support/pki.ts'
 import { configText, Folder, startSidecar } from '../support/running-sidecar.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sidesplice-package-'))
 const installed = join(folder, 'node_modules', 'sidesplice')
+let installedTarball = ''
+const programs = new Map(
+  ['sh', 'npm', 'env'].map(name => [name, realpathSync(findProgram(name) ?? '')] as const),
+)
 const bin = join(installed, 'bin', 'sidesplice.cjs')
 
 before(() => {
   build()
+  // As prepack has it, for this machine.
+  npm(['run', '--silent', 'prebuild', '--', '--if-stale'], packageRoot)
   // Not by npm's own prepack, which would write dist/ anew while other suites run it.
   const name = npm(['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], packageRoot).trim()
+  installedTarball = join(folder, name)
   writeFileSync(join(folder, 'package.json'), '{ "private": true }')
-  npm(['install', '--silent', '--prefer-offline', join(folder, name)], folder)
+  npm(['install', '--silent', '--prefer-offline', installedTarball], folder)
 })
 after(() => rmSync(folder, { recursive: true, force: true }))
 
 test('it holds what runs and what a user reads, and nothing else', () => {
   const entries = readdirSync(installed).toSorted()
-  assert.deepEqual(entries, ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'schema'])
+  const holds = ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'binding.gyp', 'dist', 'native']
+  assert.deepEqual(entries, [...holds, 'package.json', 'prebuilds', 'schema', 'scripts'])
+  assert.deepEqual(readdirSync(join(installed, 'scripts')).toSorted(), ['addon.mjs', 'install-addon.mjs'])
   assert.ok(existsSync(join(folder, 'node_modules', '.bin', 'sidesplice')))
 })
 
-test('it brings no package with an install script', () => {
+test('it brings no package with an install script, beside its own', () => {
   const modules = readdirSync(join(folder, 'node_modules'), { recursive: true, encoding: 'utf8' })
   const manifests = modules.filter(name =>
     /(^|node_modules\/)(@[^/]+\/)?[^/@.][^/]*\/package\.json$/.test(name),
@@ -40,7 +61,61 @@ test('it brings no package with an install script', () => {
     }
     return ['preinstall', 'install', 'postinstall'].some(script => script in scripts)
   })
-  assert.deepEqual(withScripts, [])
+  assert.deepEqual(withScripts, ['sidesplice/package.json'])
+})
+
+describe('the addon', () => {
+  test('is there without a compiler, from the one file that was made before', async t => {
+    const folder = install(t, installedTarball, { path: pathWithoutCompiler(t) })
+    assert.ok(!existsSync(join(folder.installed, 'build')), 'nothing was compiled')
+    assert.equal(await chosen(t, folder.bin), 'data_plane=native why="the addon fits this Node"')
+  })
+
+  test('is compiled where none was made before for the machine', { timeout: 400_000 }, async t => {
+    const folder = install(t, tarballWithoutPrebuild(t))
+    assert.deepEqual(readdirSync(join(folder.installed, 'build', 'Release')).filter(isAddon), [
+      'sidesplice.node',
+    ])
+    assert.equal(await chosen(t, folder.bin), 'data_plane=native why="the addon fits this Node"')
+  })
+
+  test('is missing where none was made and none can be compiled: JavaScript runs, and says why', async t => {
+    const folder = install(t, tarballWithoutPrebuild(t), { path: pathWithoutCompiler(t) })
+    assert.equal(
+      folder.said.split('\n').filter(line => line.startsWith('sidesplice will run on JavaScript: ')).length,
+      1,
+      folder.said,
+    )
+    assert.match(folder.said, /the native addon was not compiled, no C\+\+20 compiler \(g\+\+\)/)
+    const why = 'it can not be loaded: No native build was found for platform=linux '
+    assert.ok((await chosen(t, folder.bin)).startsWith(`data_plane=javascript why="${why}`))
+    const files = await Folder.make(t)
+    await files.writeIdentity(mesh.web, mesh.root)
+    await files.writeConfig({ upstreams: [] })
+    const args = ['proxy', '--config', files.file('sidecar.json'), '--check', '--data-plane', 'native']
+    const native = run(t, args, { bin: folder.bin })
+    assert.equal((await native.end()).code, 1)
+    assert.ok(native.stderr.startsWith(`data plane native can't run: ${why}`), native.stderr)
+  })
+
+  test('is not packed where it can not be made', t => {
+    const folder = mkdtempSync(join(tmpdir(), 'sidesplice-prepack-'))
+    t.after(() => rmSync(folder, { recursive: true, force: true }))
+    copyCheckout(folder)
+    rmSync(join(folder, 'prebuilds'), { recursive: true, force: true })
+    symlinkSync(join(packageRoot, 'node_modules'), join(folder, 'node_modules'))
+    const { status, stderr } = spawnSync('npm', ['pack'], {
+      cwd: folder,
+      encoding: 'utf8',
+      env: { ...plainEnv(), PATH: pathWithoutCompiler(t) },
+    })
+    assert.notEqual(status, 0)
+    assert.match(stderr, /^no prebuild of the native addon: no C\+\+20 compiler \(g\+\+\)$/m)
+    assert.deepEqual(
+      readdirSync(folder).filter(name => name.endsWith('.tgz')),
+      [],
+    )
+  })
 })
 
 test('proxy --check runs there, and tells good from bad', async t => {
@@ -73,8 +148,7 @@ test('under Node 20 one line says what is needed, exit 1', () => {
 test('npm ci on a clean clone prints no warning', { timeout: 300_000 }, () => {
   const clone = join(folder, 'clone')
   mkdirSync(clone)
-  for (const name of ['package.json', 'package-lock.json'])
-    writeFileSync(join(clone, name), readFileSync(join(packageRoot, name)))
+  copyCheckout(clone)
   const { status, stderr } = spawnSync('npm', ['ci', '--prefer-offline'], {
     cwd: clone,
     encoding: 'utf8',
@@ -88,7 +162,63 @@ test('npm ci on a clean clone prints no warning', { timeout: 300_000 }, () => {
     execFileSync(join(clone, 'node_modules', '.bin', 'node'), ['--version'], { encoding: 'utf8' }),
     /^v24\./,
   )
+  assert.deepEqual(readdirSync(join(clone, 'build', 'Release')).filter(isAddon), ['sidesplice.node'])
 })
+
+interface Installed {
+  readonly installed: string
+  readonly bin: string
+  /** What npm and the package's own script said. */
+  readonly said: string
+}
+
+/** Into an empty folder. */
+function install(t: TestContext, tarball: string, { path }: { readonly path?: string } = {}): Installed {
+  const into = mkdtempSync(join(tmpdir(), 'sidesplice-installed-'))
+  t.after(() => rmSync(into, { recursive: true, force: true }))
+  writeFileSync(join(into, 'package.json'), '{ "private": true, "allowScripts": { "sidesplice": true } }')
+  const args = ['install', '--foreground-scripts', '--prefer-offline', tarball]
+  const env = { ...plainEnv(), ...(path !== undefined && { PATH: path }) }
+  const { status, stdout, stderr } = spawnSync('npm', args, { cwd: into, encoding: 'utf8', env })
+  assert.equal(status, 0, stderr)
+  const at = join(into, 'node_modules', 'sidesplice')
+  return { installed: at, bin: join(at, 'bin', 'sidesplice.cjs'), said: `${stdout}${stderr}` }
+}
+
+/** What a sidecar says of its data plane. */
+async function chosen(t: TestContext, installedBin: string): Promise<string> {
+  const { command } = await startSidecar(t, { upstreams: [] }, { bin: installedBin })
+  return / data plane chosen (.*)$/.exec(await command.line('data plane chosen'))?.[1] ?? ''
+}
+
+/** The package as a machine has it that nobody made a prebuild for. */
+function tarballWithoutPrebuild(t: TestContext): string {
+  const unpacked = mkdtempSync(join(tmpdir(), 'sidesplice-unpacked-'))
+  t.after(() => rmSync(unpacked, { recursive: true, force: true }))
+  cpSync(installed, unpacked, { recursive: true })
+  rmSync(join(unpacked, 'prebuilds'), { recursive: true })
+  return join(unpacked, npm(['pack', '--ignore-scripts', '--silent'], unpacked).trim())
+}
+
+/** A folder with what npm needs to install, and nothing that compiles. */
+function pathWithoutCompiler(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'sidesplice-path-'))
+  t.after(() => rmSync(path, { recursive: true, force: true }))
+  for (const name of ['sh', 'npm', 'env']) symlinkSync(programs.get(name) ?? '', join(path, name))
+  symlinkSync(process.execPath, join(path, 'node'))
+  return path
+}
+
+/** What git has of the package, as it is now. */
+function copyCheckout(to: string): void {
+  const made = ['node_modules', 'dist', 'build', 'prebuilds', '.git', '.test-output']
+  const source = (path: string) => !made.includes(relative(packageRoot, path)) && !path.endsWith('.tgz')
+  cpSync(packageRoot, to, { recursive: true, filter: source })
+}
+
+function isAddon(name: string): boolean {
+  return name.endsWith('.node')
+}
 
 /** npm as a user runs it, not as a script of this package's. */
 function npm(args: readonly string[], cwd: string): string {
