@@ -50,10 +50,11 @@ describe('workers', { concurrency: 2 }, () => {
     for (const name of ['sidecar.json', 'leaf.pem', 'leaf.key', 'ca.pem'])
       await chmod(folder.file(name), 0o644)
     // Threads count for their user; root has no limit.
-    const limited = { node: 'prlimit', nodeArgs: ['--nproc=100:100', process.execPath] }
+    const { bin, node } = worldReadable(t)
+    const limited = { bin, node: 'prlimit', nodeArgs: ['--nproc=100:100', node] }
     const args = ['proxy', '--config', folder.file('sidecar.json')]
     const user = { uid: 65_534, gid: 65_534 }
-    const command = run(t, args, { ...user, ...worldReadable(t), ...limited })
+    const command = run(t, args, { ...user, ...limited })
     assert.deepEqual(await command.end(), { code: 2, signal: null }, command.stderr)
     assert.match(command.stderr, /^sidesplice: the native data plane can't start: EAGAIN\n$/)
   })
