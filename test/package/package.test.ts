@@ -8,7 +8,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -16,17 +15,14 @@ import {
 import { homedir, tmpdir } from 'node:os'
 import { delimiter, join, relative } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
-import { findProgram } from '../suites.ts'
 import { build, packageRoot, run } from '../support/command.ts'
+import { npm, pathWithoutCompiler, plainEnv } from '../support/npm.ts'
 import { mesh } from '../support/pki.ts'
 import { configText, Folder, startSidecar } from '../support/running-sidecar.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sidesplice-package-'))
 const installed = join(folder, 'node_modules', 'sidesplice')
 let installedTarball = ''
-const programs = new Map(
-  ['sh', 'npm', 'env'].map(name => [name, realpathSync(findProgram(name) ?? '')] as const),
-)
 const bin = join(installed, 'bin', 'sidesplice.cjs')
 
 before(() => {
@@ -200,15 +196,6 @@ function tarballWithoutPrebuild(t: TestContext): string {
   return join(unpacked, npm(['pack', '--ignore-scripts', '--silent'], unpacked).trim())
 }
 
-/** A folder with what npm needs to install, and nothing that compiles. */
-function pathWithoutCompiler(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'sidesplice-path-'))
-  t.after(() => rmSync(path, { recursive: true, force: true }))
-  for (const name of ['sh', 'npm', 'env']) symlinkSync(programs.get(name) ?? '', join(path, name))
-  symlinkSync(process.execPath, join(path, 'node'))
-  return path
-}
-
 /** What git has of the package, as it is now. */
 function copyCheckout(to: string): void {
   const made = ['node_modules', 'dist', 'build', 'prebuilds', '.git', '.test-output']
@@ -218,22 +205,6 @@ function copyCheckout(to: string): void {
 
 function isAddon(name: string): boolean {
   return name.endsWith('.node')
-}
-
-/** npm as a user runs it, not as a script of this package's. */
-function npm(args: readonly string[], cwd: string): string {
-  return execFileSync('npm', [...args], {
-    cwd,
-    encoding: 'utf8',
-    env: plainEnv(),
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-}
-
-function plainEnv(): NodeJS.ProcessEnv {
-  const path = (process.env.PATH ?? '').split(delimiter).filter(part => !part.includes('node_modules'))
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('npm_'))
-  return { ...Object.fromEntries(own), PATH: path.join(delimiter), HOME: homedir() }
 }
 
 /** The machine's own Node where that is 20, else one from npm in a cache folder. */
