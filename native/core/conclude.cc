@@ -7,9 +7,9 @@ namespace sidesplice::core {
 
 namespace {
 
-const char* Abandoned(const Session& session, bool truncated) {
-  // A health check opens a connection and resets it without a byte.
-  if (session.shared->unused()) return "closed_before_first_byte";
+const char* Abandoned(const Session& session, bool truncated, bool refused) {
+  // A health check opens a connection and resets it without a byte; it sends no record that we refuse.
+  if (session.shared->unused() && !refused) return "closed_before_first_byte";
   return truncated ? "downstream_truncated" : "downstream_reset";
 }
 
@@ -23,7 +23,7 @@ Conclusion Over(std::string reason, std::optional<std::string> detail = {}) {
 
 Conclusion ConcludeInbound(const Session& session, const RelayEnd& end) {
   if (end.kind == RelayEnd::Kind::kAborted && end.by_downstream)
-    return Over(Abandoned(session, end.truncated), DetailOf(end));
+    return Over(Abandoned(session, end.truncated, end.refused), DetailOf(end));
   return Over("upstream_reset", DetailOf(end));
 }
 
@@ -34,7 +34,7 @@ Conclusion ConcludeOutbound(Session& session, const RelayEnd& end) {
   }
   if (end.by_downstream || session.shared->bytes_to_downstream > 0) {
     session.EndAttempt("connected");
-    if (end.by_downstream) return Over(Abandoned(session, false), DetailOf(end));
+    if (end.by_downstream) return Over(Abandoned(session, false, false), DetailOf(end));
     return Over(end.truncated ? "upstream_truncated" : "upstream_reset", DetailOf(end));
   }
   // The peer's first word was an end: it speaks of the peer, although a byte of ours had gone out and nothing can be retried.

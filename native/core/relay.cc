@@ -20,7 +20,7 @@ constexpr double kLooksPerLimit = 4;
 constexpr double kFirstSettleMs = 1;
 constexpr double kLastSettleMs = 50;
 constexpr uint8_t kKeyUpdate = 24;
-constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 
 }  // namespace
 
@@ -59,14 +59,15 @@ Relay::Relay(const Home& home, Session session, Legs legs, OnEnd on_end)
 }
 
 void Relay::Side::OnReady(uint32_t events) {
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable = true;
+  if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable = true;
+  if ((events & EPOLLPRI) != 0) urgent = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable = true;
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up = true;
   relay.Run();
 }
 
 void Relay::Terminate(const char* reason) {
-  if (!over_) End({.kind = RelayEnd::Kind::kTerminated, .by_downstream = {}, .truncated = {}, .reason = reason, .detail = {}});
+  if (!over_) End({.kind = RelayEnd::Kind::kTerminated, .by_downstream = {}, .truncated = {}, .refused = {}, .reason = reason, .detail = {}});
 }
 
 void Relay::Run() {
@@ -121,10 +122,10 @@ Relay::Progress Relay::PumpOut(size_t* budget) {
   if (!to_tls_.empty()) return Progress::kMore;
 
   const size_t slots = large_reads_out_ ? kRecordsAtOnce : 1;
-  const size_t stride = tls::kMaxPayloadBytes + write_->overhead();
+  const size_t stride = write_->max_payload() + write_->overhead();
   std::array<iovec, kRecordsAtOnce> parts;
   for (size_t at = 0; at < slots; at++)
-    parts[at] = {home_.scratch.seal() + at * stride + write_->payload_offset(), tls::kMaxPayloadBytes};
+    parts[at] = {home_.scratch.seal() + at * stride + write_->payload_offset(), write_->max_payload()};
   const ssize_t got = sys::ReadV(plain_.fd.get(), parts.data(), static_cast<int>(slots));
   if (got == -EAGAIN) {
     plain_.readable = false;
@@ -141,10 +142,10 @@ Relay::Progress Relay::PumpOut(size_t* budget) {
     return Progress::kMore;
   }
   const auto bytes = static_cast<size_t>(got);
-  const size_t asked = slots * tls::kMaxPayloadBytes;
+  const size_t asked = slots * write_->max_payload();
   // What is read in full may have more behind it; what is not has been emptied, unless its end waits (epoll(7)).
-  if (bytes < asked && !plain_.hung_up) plain_.readable = false;
-  large_reads_out_ = bytes == asked || (large_reads_out_ && bytes > tls::kMaxPayloadBytes);
+  if (bytes < asked && plain_.empties()) plain_.readable = false;
+  large_reads_out_ = bytes == asked || (large_reads_out_ && bytes > write_->max_payload());
   downstream_is_tls() ? CountDown(bytes) : CountUp(bytes);
   NoteMoved();
   *budget -= std::min(*budget, bytes);
@@ -153,10 +154,10 @@ Relay::Progress Relay::PumpOut(size_t* budget) {
 }
 
 bool Relay::SealAndSend(size_t bytes) {
-  const size_t stride = tls::kMaxPayloadBytes + write_->overhead();
+  const size_t stride = write_->max_payload() + write_->overhead();
   size_t sealed = 0;
   for (size_t left = bytes; left > 0;) {
-    const size_t payload = std::min(left, tls::kMaxPayloadBytes);
+    const size_t payload = std::min(left, write_->max_payload());
     uint8_t* record = home_.scratch.seal() + (sealed / stride) * stride;
     if (!write_->Seal(record, payload, tls::ContentType::kApplicationData)) return Broke(false, "the record could not be sealed");
     sealed += payload + write_->overhead();
@@ -230,7 +231,7 @@ Relay::Progress Relay::PumpIn(size_t* budget) {
     return Progress::kOver;
   }
   const auto bytes = static_cast<size_t>(got);
-  if (bytes < asked && !tls_.hung_up) tls_.readable = false;
+  if (bytes < asked && tls_.empties()) tls_.readable = false;
   large_reads_in_ = bytes == asked || (large_reads_in_ && bytes > kLargestRecordBytes);
   *budget -= std::min(*budget, bytes);
   NoteMoved();
@@ -240,7 +241,8 @@ Relay::Progress Relay::PumpIn(size_t* budget) {
   if (held > 0) std::memcpy(from, partial_.bytes().data(), held);
   partial_.Clear();
   if (!TakeRecords({from, held + bytes})) return Progress::kOver;
-  return tls_.readable ? Progress::kMore : Progress::kWaits;
+  // The peer's end is passed on now: no event may come for it, where its FIN stays out.
+  return tls_.readable || tls_.ended ? Progress::kMore : Progress::kWaits;
 }
 
 /** Opens what is whole, delivers the plaintext, keeps the rest. */
@@ -248,18 +250,16 @@ bool Relay::TakeRecords(std::span<uint8_t> received) {
   home_.scratch.part_count = 0;
   while (!tls_.ended && received.size() >= tls::kHeaderBytes) {
     const size_t body = static_cast<size_t>(received[3]) << 8 | received[4];
-    if (body > read_->max_body()) return Refuse(tls::Alert::kRecordOverflow);
+    // Where a record is refused, what came whole before it is the app's.
+    if (body > read_->max_body()) return DeliverPlain() && Refuse(tls::Alert::kRecordOverflow);
     const size_t whole = tls::kHeaderBytes + body;
     if (received.size() < whole) break;
     const auto outer = static_cast<tls::ContentType>(received[0]);
     // Every record is protected by now, so TLS 1.3 has one outer type (RFC 8446 section 5.2).
     if (read_->version() == tls::Version::kTls13 && outer != tls::ContentType::kApplicationData)
-      return Refuse(tls::Alert::kUnexpectedMessage);
+      return DeliverPlain() && Refuse(tls::Alert::kUnexpectedMessage);
     const tls::Opened opened = read_->Open(received.first(whole));
-    if (opened.refused) {
-      // What came whole before it is the app's.
-      return DeliverPlain() && Refuse(opened.alert);
-    }
+    if (opened.refused) return DeliverPlain() && Refuse(opened.alert);
     if (!TakeRecord(opened)) return false;
     received = received.subspan(whole);
   }
@@ -288,7 +288,10 @@ bool Relay::TakeRecord(const tls::Opened& opened) {
 }
 
 bool Relay::TakeAlert(std::span<const uint8_t> payload) {
-  if (payload.size() != 2) return DeliverPlain() && Refuse(tls::Alert::kDecodeError);
+  if (payload.size() != 2) {
+    // RFC 8446 section 5.4 names the alert for an empty one.
+    return DeliverPlain() && Refuse(payload.empty() ? tls::Alert::kUnexpectedMessage : tls::Alert::kDecodeError);
+  }
   const uint8_t alert = payload[1];
   if (alert == static_cast<uint8_t>(tls::Alert::kCloseNotify)) {
     tls_.ended = true;
@@ -328,7 +331,7 @@ bool Relay::TakeMessage(uint8_t type, std::span<const uint8_t> body, bool ends_r
     // No renegotiation: the peer is told so, and the session goes on (RFC 5246 section 7.2.2).
     if (type != kHelloRequest && type != kClientHello) return refuse(tls::Alert::kUnexpectedMessage);
     const uint8_t no_renegotiation[] = {tls::kWarning, static_cast<uint8_t>(tls::Alert::kNoRenegotiation)};
-    return !to_tls_.empty() || QueueRecord(tls::ContentType::kAlert, no_renegotiation);
+    return close_notify_sent_ || !to_tls_.empty() || QueueRecord(tls::ContentType::kAlert, no_renegotiation);
   }
   // A ticket is for clients, and we resume nothing.
   if (type == kNewSessionTicket && !downstream_is_tls()) return true;
@@ -337,8 +340,8 @@ bool Relay::TakeMessage(uint8_t type, std::span<const uint8_t> body, bool ends_r
   if (body.size() != 1 || body[0] > 1) return refuse(body.size() == 1 ? tls::Alert::kIllegalParameter : tls::Alert::kDecodeError);
   if (!ends_record) return refuse(tls::Alert::kUnexpectedMessage);
   if (!read_->Update()) return Broke(false, "the key could not be exchanged");
-  // One answer at most waits to be sent: it stands for all that were asked for meanwhile.
-  if (body[0] == 0 || key_update_queued_) return true;
+  // One answer at most waits to be sent: it stands for all that were asked for meanwhile. Behind close_notify there is none.
+  if (body[0] == 0 || key_update_queued_ || close_notify_sent_) return true;
   key_update_queued_ = true;
   const uint8_t update[] = {kKeyUpdate, 0, 0, 1, 0};
   if (!QueueRecord(tls::ContentType::kHandshake, update)) return false;
@@ -396,7 +399,7 @@ void Relay::LookAtQuiet(double limit_ms, const char* reason) {
     if (queued != queued_) NoteMoved();
     queued_ = queued;
     if (NowMs() - moved_at_ >= limit_ms)
-      return End({.kind = RelayEnd::Kind::kTimeout, .by_downstream = {}, .truncated = {}, .reason = reason, .detail = {}});
+      return End({.kind = RelayEnd::Kind::kTimeout, .by_downstream = {}, .truncated = {}, .refused = {}, .reason = reason, .detail = {}});
     LookAtQuiet(limit_ms, reason);
   });
 }
@@ -424,7 +427,7 @@ void Relay::Settle(double after_ms) {
   queued_ = queued;
   if (queued == 0) return End({});
   if (NowMs() - moved_at_ >= session_.spec().half_close_timeout_ms)
-    return End({.kind = RelayEnd::Kind::kTimeout, .by_downstream = {}, .truncated = {}, .reason = "half_close_timeout", .detail = {}});
+    return End({.kind = RelayEnd::Kind::kTimeout, .by_downstream = {}, .truncated = {}, .refused = {}, .reason = "half_close_timeout", .detail = {}});
   quiet_.Set(home_.reactor, after_ms, [this, after_ms] { Settle(std::min(after_ms * 2, kLastSettleMs)); });
 }
 
@@ -435,6 +438,7 @@ bool Relay::Broke(bool plain, std::string detail, bool truncated) {
   RelayEnd end{.kind = unused ? RelayEnd::Kind::kUnused : RelayEnd::Kind::kAborted,
                .by_downstream = by_downstream,
                .truncated = truncated,
+               .refused = false,
                .reason = "",
                .detail = std::move(detail)};
   // A side that broke is of no more use; one whose stream was cut short can still be told so.
@@ -450,14 +454,16 @@ bool Relay::Broke(bool plain, std::string detail, bool truncated) {
 bool Relay::Refuse(tls::Alert alert) {
   if (over_) return false;
   const uint8_t fatal[] = {tls::kFatal, static_cast<uint8_t>(alert)};
-  if (!QueueRecord(tls::ContentType::kAlert, fatal)) return false;
+  // RFC 8446 section 6.1: nothing is sent behind close_notify.
+  if (!close_notify_sent_ && !QueueRecord(tls::ContentType::kAlert, fatal)) return false;
   const bool by_downstream = downstream_is_tls();
   RelayEnd end{.kind = RelayEnd::Kind::kAborted,
                .by_downstream = by_downstream,
                .truncated = false,
+               .refused = true,
                .reason = "",
                .detail = "refused with alert " + tls::AlertName(static_cast<uint8_t>(alert))};
-  close_notify_sent_ = true;
+  alert_queued_ = true;
   End(std::move(end));
   return false;
 }
@@ -484,9 +490,12 @@ void Relay::End(RelayEnd end) {
 void Relay::CloseLegs(const RelayEnd& end, bool keep_downstream) {
   if (end.kind == RelayEnd::Kind::kClosed) return;
   const double limit_ms = session_.spec().half_close_timeout_ms;
-  if (tls_.fd.valid()) {
+  if (tls_.fd.valid() && close_notify_sent_) {
+    // Behind close_notify no alert is read any more: nothing but an RST tells that this is no clean end.
+    home_.lingering.Reset(std::move(tls_.fd), std::move(to_tls_), limit_ms);
+  } else if (tls_.fd.valid()) {
     // Behind the data that is under way, so that the peer does not take the end for a clean one.
-    if (!close_notify_sent_) {
+    if (!alert_queued_) {
       const bool denied = std::string_view(end.reason) == "no_longer_allowed";
       const uint8_t fatal[] = {tls::kFatal, static_cast<uint8_t>(denied ? tls::Alert::kAccessDenied : tls::Alert::kInternalError)};
       uint8_t* record = to_tls_.Grow(sizeof(fatal) + write_->overhead());

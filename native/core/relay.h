@@ -38,6 +38,8 @@ struct RelayEnd {
   bool by_downstream = false;
   /** Of an abort: the TLS stream ended without close_notify. */
   bool truncated = false;
+  /** Of an abort: we refused what the peer sent. */
+  bool refused = false;
   /** Of kTimeout and kTerminated. */
   const char* reason = "";
   std::string detail;
@@ -75,6 +77,8 @@ class Relay {
   struct Side final : Watcher {
     explicit Side(Relay& of) : relay(of) {}
     void OnReady(uint32_t events) override;
+    /** Whether a short read has taken all there is. */
+    [[nodiscard]] bool empties() const { return !hung_up && !urgent; }
 
     Relay& relay;
     sys::Fd fd;
@@ -82,6 +86,8 @@ class Relay {
     bool writable = true;
     /** epoll has told of the end of what can be read, or of an error: a short read is not the last. */
     bool hung_up = false;
+    /** Urgent data came by: a read ends in front of it, with more behind (tcp(7)). */
+    bool urgent = false;
     /** The end of its stream was read. */
     bool ended = false;
     /** Our end was sent. */
@@ -141,6 +147,8 @@ class Relay {
   bool large_reads_out_ = false;
   bool large_reads_in_ = false;
   bool close_notify_sent_ = false;
+  /** The alert of a refusal, the last that is sent. */
+  bool alert_queued_ = false;
   bool key_update_queued_ = false;
   bool scheduled_ = false;
   bool settling_ = false;

@@ -286,6 +286,8 @@ std::unique_ptr<Secured> Handshake::Take() {
   if (!suite.known || SSL_has_pending(ssl) != 0) return nullptr;
   Keys keys;
   if (is13) {
+    const auto secret_bytes = static_cast<size_t>(EVP_MD_get_size(suite.digest));
+    if (wire_->client.size != secret_bytes || wire_->server.size != secret_bytes) return nullptr;
     keys.client = RecordKey::ForTls13(suite.aead, suite.digest, wire_->client);
     keys.server = RecordKey::ForTls13(suite.aead, suite.digest, wire_->server);
   } else {
@@ -300,6 +302,10 @@ std::unique_ptr<Secured> Handshake::Take() {
   const bool server = SSL_is_server(ssl) == 1;
   secured->read = std::move(server ? keys.client : keys.server);
   secured->write = std::move(server ? keys.server : keys.client);
+  // The client may have asked for shorter records; OpenSSL has granted it.
+  const unsigned shorter = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl));
+  if (shorter != TLSEXT_max_fragment_length_DISABLED && shorter <= TLSEXT_max_fragment_length_4096)
+    secured->write->LimitPayload(size_t{512} << (shorter - 1));
   secured->version = SSL_get_version(ssl);
   secured->cipher = SSL_CIPHER_standard_name(cipher);
   secured->peer.leaf = X509Ptr(SSL_get1_peer_certificate(ssl));

@@ -17,13 +17,13 @@ constexpr uint8_t kLegacyVersionMinor = 3;
 constexpr size_t kGcmFixedIvBytes = 4;
 constexpr size_t kMaxAdditionalBytes = 13;
 
-/** Fetched once: a fetch takes locks and searches providers (EVP_CIPHER_fetch(3)). */
+/** Fetched once: a fetch takes locks and searches providers (EVP_CIPHER_fetch(3)). Never freed: threads use them while a process exits. */
 const EVP_CIPHER* CipherOf(Aead aead) {
-  static const CipherPtr kAes128(EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr));
-  static const CipherPtr kAes256(EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
-  static const CipherPtr kChaCha(EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr));
-  if (aead == Aead::kAes128Gcm) return kAes128.get();
-  return aead == Aead::kAes256Gcm ? kAes256.get() : kChaCha.get();
+  static const EVP_CIPHER* const kAes128 = EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr);
+  static const EVP_CIPHER* const kAes256 = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+  static const EVP_CIPHER* const kChaCha = EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr);
+  if (aead == Aead::kAes128Gcm) return kAes128;
+  return aead == Aead::kAes256Gcm ? kAes256 : kChaCha;
 }
 
 void PutUint64(uint64_t value, uint8_t* into) {
@@ -140,7 +140,8 @@ bool RecordKey::Seal(uint8_t* record, size_t payload_bytes, ContentType type) {
 
 Opened RecordKey::Open(std::span<uint8_t> record) {
   const size_t fixed = payload_offset() + kTagBytes;
-  if (record.size() < fixed) return Refused(Alert::kDecodeError);
+  // Shorter than its tag: nothing that could be authentic (RFC 8446 section 5.2).
+  if (record.size() < fixed) return Refused(Alert::kBadRecordMac);
   uint8_t* payload = record.data() + payload_offset();
   const size_t sealed = record.size() - fixed;
   uint8_t nonce[kIvBytes];

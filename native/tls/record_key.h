@@ -69,6 +69,9 @@ class RecordKey {
   [[nodiscard]] size_t payload_offset() const { return kHeaderBytes + explicit_bytes(); }
   /** What a record takes beside its payload. */
   [[nodiscard]] size_t overhead() const { return payload_offset() + (version_ == Version::kTls13 ? 1 : 0) + kTagBytes; }
+  /** What one record may carry: less where the peer asked for it (RFC 6066 section 4). */
+  [[nodiscard]] size_t max_payload() const { return max_payload_; }
+  void LimitPayload(size_t bytes) { max_payload_ = bytes; }
   /** What may follow a header at most. */
   [[nodiscard]] size_t max_body() const { return version_ == Version::kTls13 ? kMaxBody13Bytes : kMaxBody12Bytes; }
   /** How many records were sealed or opened under the key of now. */
@@ -111,6 +114,7 @@ class RecordKey {
   uint64_t sequence_ = 0;
   uint64_t records_ = 0;
   uint64_t next_nonce_ = 0;
+  size_t max_payload_ = kMaxPayloadBytes;
   const EVP_MD* digest_ = nullptr;
   Secret secret_;
 };

@@ -1,13 +1,15 @@
 // An abort on one leg arrives as an error at the other end of the path, never as a clean end, whoever aborts.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { conformance } from '../support/data-planes.ts'
+import { conformance, native } from '../support/data-planes.ts'
 import { type End, sendMany } from '../support/ends.ts'
 import { openMiddle } from '../support/middle.ts'
 import { endpoint, openRig, type Rig } from '../support/rig.ts'
 import { settled, until } from '../support/until.ts'
 
 const megabyte = 1024 * 1024
+// Past the patience of a test: a time limit does not end what an abort has to.
+const patient = { halfCloseTimeoutMs: 60_000 }
 
 conformance('abort', plane => {
   const answering = ({ socket }: End) => socket.once('data', () => socket.write('answer'))
@@ -86,6 +88,31 @@ conformance('abort', plane => {
       await reader.fails()
       if (far.plane.capabilities.sendQueue) assert.equal(reader.received, 4 * megabyte)
       else assert.ok(reader.received <= 4 * megabyte)
+    })
+  }
+})
+
+// Node does not look at a connection whose end it has read: there a reset is seen when something is written.
+native('abort behind a half-close', plane => {
+  for (const direction of ['downstream', 'upstream'] as const) {
+    test(`a reset by the ${direction} app, behind its own close, ends the session at the other sidecar`, async t => {
+      const rig = await openRig(t, plane, { outbound: patient, inbound: patient })
+      const { client, server } = await rig.connected()
+      const [closing, other] = direction === 'downstream' ? [client, server] : [server, client]
+      const [near, far] = direction === 'downstream' ? [rig.a, rig.b] : [rig.b, rig.a]
+      closing.send('word')
+      closing.socket.end()
+      await other.ends()
+      other.send('answer')
+      await closing.gets('answer')
+      closing.reset()
+      assert.equal((await near.record()).reason, `${direction}_reset`)
+      // The other app is silent: no word of its own makes this session end.
+      assert.equal((await far.record()).reason, `${direction}_reset`)
+      await until(() => {
+        other.send('more')
+        return other.error
+      }, 'the error')
     })
   }
 })

@@ -1,12 +1,14 @@
 // The data planes that the conformance suite runs on: each case is asserted of every one of them.
 import { describe } from 'node:test'
-import type { DataPlane, DataPlaneOptions } from '../../src/data-plane/interface.ts'
+import type { DataPlane, DataPlaneOptions, SessionRecord } from '../../src/data-plane/interface.ts'
 import { JavascriptDataPlane } from '../../src/data-plane/javascript/data-plane.ts'
 import { loadAddon } from '../../src/data-plane/native/addon.ts'
 import { NativeDataPlane } from '../../src/data-plane/native/data-plane.ts'
 
 export interface DataPlaneUnderTest {
   readonly name: string
+  /** What moves the bytes of its sessions, as their records have to say. */
+  readonly relay: SessionRecord['relay']
   open(options: DataPlaneOptions): DataPlane
 }
 
@@ -15,12 +17,13 @@ export const withoutNativeVariable = 'SIDESPLICE_TEST_WITHOUT_NATIVE'
 
 const javascript = {
   name: 'javascript',
+  relay: 'javascript',
   open: (options: DataPlaneOptions) => new JavascriptDataPlane(options),
-}
-const native = { name: 'native', open: openNative }
+} as const
+const onAddon = { name: 'native', relay: 'records', open: openNative } as const
 
 export const dataPlanes: readonly DataPlaneUnderTest[] =
-  process.env[withoutNativeVariable] === '1' ? [javascript] : [javascript, native]
+  process.env[withoutNativeVariable] === '1' ? [javascript] : [javascript, onAddon]
 
 function openNative(options: DataPlaneOptions): DataPlane {
   const loaded = loadAddon()
@@ -31,6 +34,12 @@ function openNative(options: DataPlaneOptions): DataPlane {
 /** One group of cases, once for each data plane. */
 export function conformance(behaviour: string, cases: (plane: DataPlaneUnderTest) => void): void {
   for (const plane of dataPlanes) describe(`${behaviour} (${plane.name})`, () => cases(plane))
+}
+
+/** Cases that only the native data plane answers for: what Node's TLS does on a wire is Node's. */
+export function native(behaviour: string, cases: (plane: DataPlaneUnderTest) => void): void {
+  for (const plane of dataPlanes.filter(plane => plane === onAddon))
+    describe(`${behaviour} (${plane.name})`, () => cases(plane))
 }
 
 export function dataPlaneNamed(name: string | undefined): DataPlaneUnderTest {

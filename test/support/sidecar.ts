@@ -1,4 +1,5 @@
 // One data plane with a policy that a test writes by hand, and everything that it reported.
+import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { Address } from '../../src/address.ts'
 import type {
@@ -63,6 +64,8 @@ export class Sidecar {
           }
         },
         ended: records => {
+          // A record that names another relay than the one that moved the bytes fails the test that it turns up in.
+          for (const { relay } of records) assert.equal(relay, under.relay)
           this.records.push(...records)
         },
       },
