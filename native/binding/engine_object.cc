@@ -128,6 +128,7 @@ void EngineObject::Shut() {
 }
 
 void EngineObject::SetIdentity(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
   const std::string chain = info[0].As<Napi::String>().Utf8Value();
   const auto key = info[1].As<Napi::Buffer<char>>();
   const std::string roots = info[2].As<Napi::String>().Utf8Value();
@@ -185,17 +186,17 @@ void EngineObject::Answer(const Napi::CallbackInfo& info) {
   if (engine_ != nullptr) engine_->Give(ToAnswer(info[0].As<Napi::Object>()));
 }
 
-/** `answerLookup(session, hosts, error)` */
+/** `answerLookup(session, host, addresses, error)` */
 void EngineObject::AnswerLookup(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   std::vector<core::SocketAddress> addresses;
-  const auto hosts = info[1].As<Napi::Array>();
+  const auto hosts = info[2].As<Napi::Array>();
   for (uint32_t at = 0; at < hosts.Length(); at++) {
     const auto parsed = core::ParseAddress({.host = hosts.Get(at).As<Napi::String>().Utf8Value(), .port = 0});
     if (parsed) addresses.push_back(*parsed);
   }
-  engine_->GiveAddresses(static_cast<core::SessionId>(info[0].As<Napi::Number>().Int64Value()), std::move(addresses),
-                         info[2].As<Napi::String>().Utf8Value());
+  engine_->GiveAddresses(static_cast<core::SessionId>(info[0].As<Napi::Number>().Int64Value()),
+                         info[1].As<Napi::String>().Utf8Value(), std::move(addresses), info[3].As<Napi::String>().Utf8Value());
 }
 
 Napi::Value EngineObject::Terminate(const Napi::CallbackInfo& info) {

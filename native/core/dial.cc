@@ -76,7 +76,9 @@ void Dial::Next() {
     const int socket = sys::Socket(address.storage.ss_family);
     if (socket < 0) {
       last_error_ = -socket;
-      break;
+      // A family that this machine lacks is no word about the others; without descriptors all fail.
+      if (socket == -EMFILE || socket == -ENFILE) break;
+      continue;
     }
     fd_ = sys::Fd(socket);
     sys::SetConnectionOptions(socket);

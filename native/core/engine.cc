@@ -127,10 +127,10 @@ void Engine::Give(Answer answer) {
   });
 }
 
-void Engine::GiveAddresses(SessionId session, std::vector<SocketAddress> addresses, std::string error) {
-  front_.Post([this, session, addresses = std::move(addresses), error = std::move(error)] {
+void Engine::GiveAddresses(SessionId session, std::string host, std::vector<SocketAddress> addresses, std::string error) {
+  front_.Post([this, session, host = std::move(host), addresses = std::move(addresses), error = std::move(error)] {
     const auto found = setups_.find(session);
-    if (found != setups_.end()) found->second->OnLookup(addresses, error);
+    if (found != setups_.end()) found->second->OnLookup(host, addresses, error);
   });
 }
 
@@ -323,6 +323,11 @@ void Engine::Retry(Session session, sys::Fd downstream) {
 void Engine::Finish(Session session, std::string reason, std::optional<std::string> detail) {
   SessionShared& shared = *session.shared;
   shared.over = true;
+  // Whoever ended it from outside was told that it lived: that is its end, whatever its connections said before the word was there.
+  if (const char* ending = shared.ending; ending != nullptr && reason != ending) {
+    reason = ending;
+    detail.reset();
+  }
   shared.tally->open--;
   Record record = session.RecordOf(std::move(reason), std::move(detail));
   outbox_.Add([&](Batch& batch) { batch.ended.push_back(std::move(record)); });

@@ -46,7 +46,8 @@ class Engine final : private Core {
   /** Batch::closed tells when it has. */
   void CloseListener(uint32_t id, bool take_queued);
   void Give(Answer answer);
-  void GiveAddresses(SessionId session, std::vector<SocketAddress> addresses, std::string error);
+  /** `host` as it was asked about. */
+  void GiveAddresses(SessionId session, std::string host, std::vector<SocketAddress> addresses, std::string error);
   /** How many of them lived. `reason` is a literal. */
   size_t Terminate(const std::vector<SessionId>& sessions, const char* reason);
   [[nodiscard]] std::vector<SessionView> Sessions() const;

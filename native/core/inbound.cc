@@ -2,6 +2,7 @@
 // that was not admitted.
 #include <openssl/x509_vfy.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -81,12 +82,12 @@ class Inbound final : public Setup {
     target_ = answer.target;
     session_.shared->state = SessionState::kDialing;
     dialed_ms_ = NowMs();
-    Resolve(answer.target);
+    Resolve(target_, limit_ms_);
   }
 
   void TakeAddresses(std::vector<SocketAddress> addresses, const std::string& error) override {
     if (addresses.empty()) return Unreachable(error);
-    Dial(std::move(addresses), limit_ms_, [this](Dial::Result result) { OnDialed(std::move(result)); });
+    Dial(std::move(addresses), std::max(1.0, limit_ms_ - (NowMs() - dialed_ms_)), [this](Dial::Result result) { OnDialed(std::move(result)); });
   }
 
   void OnDialed(Dial::Result result) {

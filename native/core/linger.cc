@@ -20,6 +20,8 @@ constexpr double kStandstillMs = 1'000;
 // Whom an alert was sent to may not close; it is waited for so that our close does not reset what is on its way.
 constexpr double kFarewellMs = 2'000;
 constexpr size_t kDiscardBytes = 16 * 1024;
+// Who is told the end and sends on must not hold the thread.
+constexpr int kDiscardsPerTurn = 16;
 
 }  // namespace
 
@@ -54,7 +56,7 @@ class Lingering::Leg final : public Watcher {
   void Advance() {
     while (!pending_.empty()) {
       const ssize_t sent = sys::Send(fd_.get(), pending_.bytes().data(), pending_.size());
-      if (sent == -EAGAIN) return;
+      if (sent == -EAGAIN) break;
       if (sent < 0) return End(true);
       pending_.Drop(static_cast<size_t>(sent));
     }
@@ -62,17 +64,19 @@ class Lingering::Leg final : public Watcher {
       if (!look_.armed()) Look(kFirstLookMs);
       return;
     }
+    if (!pending_.empty()) return;
     if (!shut_) {
       shut_ = true;
       sys::Shutdown(fd_.get(), SHUT_WR);
       limit_.Set(home_.reactor_, kFarewellMs, [this] { End(false); });
     }
     uint8_t discarded[kDiscardBytes];
-    for (;;) {
+    for (int at = 0; at < kDiscardsPerTurn; at++) {
       const ssize_t got = sys::Receive(fd_.get(), discarded, sizeof(discarded));
       if (got == -EAGAIN) return;
       if (got <= 0) return End(false);
     }
+    look_.Set(home_.reactor_, kFirstLookMs, [this] { Advance(); });
   }
 
   void Look(double after_ms) {
@@ -80,7 +84,7 @@ class Lingering::Leg final : public Watcher {
     const double now = NowMs();
     if (queued != queued_) moved_at_ = now;
     queued_ = queued;
-    if (queued == 0 || now - moved_at_ >= kStandstillMs) return End(true);
+    if ((queued == 0 && pending_.empty()) || now - moved_at_ >= kStandstillMs) return End(true);
     look_.Set(home_.reactor_, after_ms, [this, after_ms] { Look(std::min(after_ms * 2, kLastLookMs)); });
   }
 

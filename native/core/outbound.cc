@@ -87,7 +87,7 @@ class Outbound final : public Setup {
     identity_ = core_.identity();
     if (identity_ == nullptr) return Failed("handshake_failed", "no certificate of our own yet");
     attempt_ms_ = NowMs();
-    Resolve(planned_.address);
+    Resolve(planned_.address, limit_ms_);
   }
 
   void TakeAddresses(std::vector<SocketAddress> addresses, const std::string& error) override {

@@ -106,7 +106,14 @@ void Reactor::Run() {
   for (;;) {
     const bool stop = stopping_.load();
     RunPosted();
-    if (stop) return RunEnding();
+    if (stop) {
+      // What was put off is done yet: objects end there.
+      while (!next_.empty() || !ending_.empty()) {
+        RunNext();
+        RunEnding();
+      }
+      return;
+    }
     const int ready = sys::EpollWait(epoll_.get(), events, kEventsPerTurn, WaitMs());
     delivering_ = true;
     for (int at = 0; at < ready; at++) {
@@ -122,11 +129,15 @@ void Reactor::Run() {
     delivering_ = false;
     forgotten_.clear();
     RunTimers();
-    std::vector<Task> next = std::move(next_);
-    next_.clear();
-    for (Task& task : next) task();
+    RunNext();
     RunEnding();
   }
+}
+
+void Reactor::RunNext() {
+  std::vector<Task> next = std::move(next_);
+  next_.clear();
+  for (Task& task : next) task();
 }
 
 void Reactor::RunEnding() {

@@ -90,6 +90,7 @@ class Reactor {
   void Run();
   void RunPosted();
   void RunTimers();
+  void RunNext();
   void RunEnding();
   [[nodiscard]] int WaitMs() const;
 

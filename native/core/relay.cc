@@ -241,8 +241,9 @@ Relay::Progress Relay::PumpIn(size_t* budget) {
   if (held > 0) std::memcpy(from, partial_.bytes().data(), held);
   partial_.Clear();
   if (!TakeRecords({from, held + bytes})) return Progress::kOver;
-  // The peer's end is passed on now: no event may come for it, where its FIN stays out.
-  return tls_.readable || tls_.ended ? Progress::kMore : Progress::kWaits;
+  // No event may come for what these records brought about: an end to pass on, where its FIN stays out, and an answer of ours.
+  const bool answers = !to_tls_.empty() && tls_.writable;
+  return tls_.readable || tls_.ended || answers ? Progress::kMore : Progress::kWaits;
 }
 
 /** Opens what is whole, delivers the plaintext, keeps the rest. */

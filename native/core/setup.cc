@@ -41,16 +41,24 @@ void Setup::OnAnswer(Answer answer) {
   Take(std::move(answer));
 }
 
-void Setup::Resolve(const Address& to) {
+void Setup::Resolve(const Address& to, double limit_ms) {
   const std::optional<SocketAddress> parsed = ParseAddress(to);
   if (parsed) return TakeAddresses({*parsed}, "");
-  looking_up_ = true;
+  looked_up_ = to.host;
   port_ = to.port;
+  // A resolver that is silent must not hold the session for longer than a dial may.
+  lookup_limit_.Set(core_.front(), limit_ms, [this, limit_ms] {
+    looked_up_.clear();
+    TakeAddresses({}, "no answer within " + std::to_string(static_cast<int>(limit_ms + 0.5)) + " ms");
+  });
   core_.outbox().Add([&](Batch& batch) { batch.lookup.push_back({.session = session_.shared->id, .host = to.host}); });
 }
 
-void Setup::OnLookup(std::vector<SocketAddress> addresses, std::string error) {
-  if (over_ || !std::exchange(looking_up_, false)) return;
+void Setup::OnLookup(const std::string& host, std::vector<SocketAddress> addresses, const std::string& error) {
+  // The answer to an earlier attempt's question may come late.
+  if (over_ || looked_up_.empty() || host != looked_up_) return;
+  looked_up_.clear();
+  lookup_limit_.Cancel();
   for (SocketAddress& address : addresses) {
     // The port stands at the same place in both forms.
     static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_port));
@@ -104,6 +112,7 @@ void Setup::Abort(std::string reason, std::optional<std::string> detail) {
   over_ = true;
   Cancel();
   dial_.reset();
+  lookup_limit_.Cancel();
   ForgetDownstream();
   if (downstream_.valid()) CloseDownstream(reason);
   over_ = false;

@@ -22,8 +22,8 @@ class Setup : public Watcher {
   virtual void Begin() = 0;
   /** The answer to its question. */
   void OnAnswer(Answer answer);
-  /** The addresses of the name that it asked about; none where there are none, and then why. */
-  void OnLookup(std::vector<SocketAddress> addresses, std::string error);
+  /** The addresses of a name that it asked about; none where there are none, and then why. */
+  void OnLookup(const std::string& host, std::vector<SocketAddress> addresses, const std::string& error);
   /** It may ask now. */
   void OnMayAsk() { Question(); }
   /** Ends it from outside. */
@@ -51,7 +51,7 @@ class Setup : public Watcher {
   /** From `Question`: it is on its way. */
   void Asked();
   /** Addresses of `to`, by a question where it is a name. */
-  void Resolve(const Address& to);
+  void Resolve(const Address& to, double limit_ms);
   void Dial(std::vector<SocketAddress> addresses, double limit_ms, Dial::OnDone on_done);
   void WatchDownstream();
   void ForgetDownstream();
@@ -74,9 +74,11 @@ class Setup : public Watcher {
   const SessionId id_;
   bool asking_ = false;
   bool counted_ = false;
-  bool looking_up_ = false;
   bool watching_ = false;
   double asked_ms_ = 0;
+  /** The name whose addresses are waited for; empty for none. */
+  std::string looked_up_;
+  Timer lookup_limit_;
   uint16_t port_ = 0;
 };
 

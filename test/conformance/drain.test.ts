@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { conformance } from '../support/data-planes.ts'
 import { connect, echo } from '../support/ends.ts'
+import { mesh } from '../support/pki.ts'
 import { endpoint, openRig } from '../support/rig.ts'
 import { listener } from '../support/sidecar.ts'
 import { until } from '../support/until.ts'
@@ -160,6 +161,17 @@ conformance('drain and close', plane => {
     await handshaking.isOver()
     await connect(t, rig.address).fails()
     await connect(t, rig.publicAddress).fails()
+  })
+
+  test('what is set behind close is nothing, and harms nothing', async t => {
+    const rig = await openRig(t, plane)
+    await rig.a.plane.close()
+    rig.a.setIdentity(mesh.web, mesh.root)
+    assert.deepEqual(await rig.a.listen(listener({ direction: 'outbound' })), [])
+    assert.deepEqual(rig.a.plane.sessions(), [])
+    assert.equal(rig.a.plane.terminate([1], 'shutdown'), 0)
+    assert.deepEqual(await rig.a.plane.drain({ graceMs: 10 }), { cut: 0 })
+    assert.equal(rig.a.plane.counters().listeners.get('db')?.open, 0)
   })
 
   test('close may be called twice, and behind a drain', async t => {

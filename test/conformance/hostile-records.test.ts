@@ -232,8 +232,8 @@ native('records of a hostile peer', plane => {
     const server = await openRecordServer(t, () => {})
     rig.a.routes([endpoint(server.address)])
     const client = rig.connect()
-    client.socket.end('question')
     const peer = await until(() => server.peers[0], 'the session')
+    client.socket.end('question')
     await until(() => peer.ended, 'the end of the question')
     assert.deepEqual(peer.alerts, [0])
     peer.send(peer.data('one '), peer.keyUpdate(true), peer.data('two '))
@@ -243,6 +243,16 @@ native('records of a hostile peer', plane => {
     assert.equal(client.text, 'one two three')
     assert.equal((await rig.a.record()).reason, 'closed')
     assert.deepEqual(peer.handshakes, [])
+  })
+
+  test('a KeyUpdate that is asked for is answered although nothing else moves', async t => {
+    const rig = await openRig(t, plane)
+    const peer = await connectRecordPeer(t, rig.publicAddress)
+    await rig.app.connection()
+    peer.send(peer.keyUpdate(true))
+    await until(() => peer.handshakes.length > 0, 'the answer')
+    peer.send(peer.keyUpdate(true))
+    await until(() => peer.handshakes.length > 1, 'the second answer')
   })
 
   test('a KeyUpdate that is asked for before is answered once, and the key is the next one from there', async t => {

@@ -9,9 +9,12 @@ import { freeAddress } from './ends.ts'
 import { type IssuedCertificate, mesh } from './pki.ts'
 import { until } from './until.ts'
 
+const keptBytes = 1024 * 1024
+
 export class OpensslProcess {
   /** Both its outputs. */
   output = ''
+  outputBytes = 0
   exited = false
   readonly #child: ChildProcess
 
@@ -19,7 +22,9 @@ export class OpensslProcess {
     this.#child = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'pipe'] })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
-        this.output += chunk.toString('latin1')
+        this.outputBytes += chunk.length
+        // As much as anybody looks at.
+        if (this.outputBytes < keptBytes) this.output += chunk.toString('latin1')
       })
     }
     this.#child.stdin?.on('error', () => {})

@@ -64,7 +64,8 @@ export interface Engine {
   changeListener(id: number, spec: ListenerSpec, tally: number): void
   closeListener(id: number, takeQueued: boolean): void
   answer(answer: AdmitAnswer | RouteAnswer): void
-  answerLookup(session: SessionId, hosts: readonly string[], error: string): void
+  /** `host` as it was asked about. */
+  answerLookup(session: SessionId, host: string, addresses: readonly string[], error: string): void
   terminate(sessions: readonly SessionId[], reason: TerminationReason): number
   sessions(): readonly SessionView[]
   sessionIds(): readonly SessionId[]

@@ -52,6 +52,7 @@ export class NativeDataPlane implements DataPlane {
   readonly #closing = new Map<number, () => void>()
   #answers: (AdmitAnswer | RouteAnswer)[] = []
   #specs: ReadonlyMap<string, ListenerSpec> = new Map()
+  #wanted: ReadonlySet<string> = new Set()
   #onEmpty: (() => void) | undefined
   #closed = false
 
@@ -81,6 +82,7 @@ export class NativeDataPlane implements DataPlane {
   }
 
   setIdentity({ chainPem, privateKey, rootsPem, generation }: DataPlaneIdentity): void {
+    if (this.#closed) return
     try {
       this.#engine.setIdentity(chainPem, privateKey, rootsPem)
     } catch (cause) {
@@ -95,14 +97,14 @@ export class NativeDataPlane implements DataPlane {
   }
 
   setListeners({ generation, listeners }: ListenerSet): Promise<readonly ListenerReport[]> {
+    if (this.#closed) return Promise.resolve([])
     this.#engine.setGeneration(generation)
     this.#specs = new Map([...this.#specs, ...listeners.map(spec => [spec.key, spec] as const)])
-    const wanted = new Set(listeners.map(spec => spec.key))
+    this.#wanted = new Set(listeners.map(spec => spec.key))
     for (const spec of listeners) this.#tally.of(spec)
     const set = this.#sockets.set(listeners)
     return set.then(reports => {
-      this.#specs = new Map([...this.#specs].filter(([key]) => wanted.has(key)))
-      this.#tally.prune(wanted)
+      this.#prune()
       return reports
     })
   }
@@ -146,7 +148,9 @@ export class NativeDataPlane implements DataPlane {
 
   async close(): Promise<void> {
     if (this.#closed) return
-    await this.#sockets.stop()
+    const stopped = this.#sockets.stop()
+    this.terminate(this.#engine.sessionIds(), 'shutdown')
+    await stopped
     if (this.#closed) return
     this.#closed = true
     this.#engine.close(batch => this.#take(batch))
@@ -167,9 +171,16 @@ export class NativeDataPlane implements DataPlane {
       this.#asked.get(id)?.()
       this.#asked.delete(id)
     }
-    this.#tally.prune(new Set(this.#specs.keys()))
+    this.#prune()
     this.#policy.ended(ended)
     if (this.#onEmpty !== undefined && this.#engine.sessionIds().length === 0) this.#onEmpty()
+  }
+
+  /** What was said of a listener that is gone stays for as long as a session of it may ask. */
+  #prune(): void {
+    this.#tally.prune(this.#wanted)
+    const known = this.#tally.listeners
+    this.#specs = new Map([...this.#specs].filter(([key]) => this.#wanted.has(key) || known.has(key)))
   }
 
   #ask<Q extends AdmitQuestion | RouteQuestion, A extends AdmitAnswer | RouteAnswer>(
@@ -208,10 +219,11 @@ export class NativeDataPlane implements DataPlane {
 
   async #lookup(session: SessionId, host: string): Promise<void> {
     const found = await lookup(host, { all: true }).catch((error: unknown) => errorCode(error))
-    if (typeof found === 'string') this.#engine.answerLookup(session, [], found)
+    if (typeof found === 'string') this.#engine.answerLookup(session, host, [], found)
     else
       this.#engine.answerLookup(
         session,
+        host,
         found.map(({ address }) => address),
         '',
       )
