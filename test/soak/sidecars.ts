@@ -1,0 +1,144 @@
+// Two sidecars in a process of their own, so that what it holds is theirs: started with the addresses of the apps, asked for figures.
+import { readdirSync, readFileSync } from 'node:fs'
+import type { Address } from '../../src/address.ts'
+import type { DataPlane, ListenerSpec, Policy, SessionRecord } from '../../src/data-plane/interface.ts'
+import { dataPlaneNamed } from '../support/data-planes.ts'
+import { mesh, spiffeId } from '../support/pki.ts'
+
+export type ToSidecars =
+  | { readonly type: 'start'; readonly dataPlane: string; readonly app: Address }
+  | { readonly type: 'through'; readonly middle: Address }
+  | { readonly type: 'figures' }
+  | { readonly type: 'stop' }
+
+export interface Figures {
+  readonly descriptors: number
+  readonly threads: number
+  readonly residentBytes: number
+  readonly live: number
+}
+
+export type Ended = Pick<
+  SessionRecord,
+  'reason' | 'bytesToUpstream' | 'bytesToDownstream' | 'relay' | 'relayed'
+>
+
+export type FromSidecars =
+  | { readonly type: 'started'; readonly direct: Address; readonly cut: Address; readonly inbound: Address }
+  | { readonly type: 'ready' }
+  | ({ readonly type: 'figures' } & Figures)
+  | { readonly type: 'ended'; readonly side: 'a' | 'b'; readonly records: readonly Ended[] }
+
+const patientMs = 30_000
+const tell = (message: FromSidecars) => process.send?.(message)
+const planes: DataPlane[] = []
+let inbound: Address = { host: '', port: 0 }
+let middle: Address = inbound
+
+process.on('message', (message: ToSidecars) => {
+  if (message.type === 'start') void start(message.dataPlane, message.app)
+  if (message.type === 'through') {
+    middle = message.middle
+    tell({ type: 'ready' })
+  }
+  if (message.type === 'figures') {
+    globalThis.gc?.()
+    tell({ type: 'figures', ...figures() })
+  }
+  if (message.type === 'stop')
+    void Promise.all(planes.map(plane => plane.close())).then(() => process.disconnect())
+})
+
+async function start(name: string, app: Address): Promise<void> {
+  const under = dataPlaneNamed(name)
+  const ended = (side: 'a' | 'b') => (records: readonly SessionRecord[]) => {
+    tell({
+      type: 'ended',
+      side,
+      records: records.map(({ reason, bytesToUpstream, bytesToDownstream, relay, relayed }) => ({
+        reason,
+        bytesToUpstream,
+        bytesToDownstream,
+        relay,
+        relayed,
+      })),
+    })
+  }
+  const b = under.open({
+    policy: {
+      admit: (questions, answer) =>
+        answer(
+          questions.map(({ session }) => ({
+            session,
+            generation: 1,
+            admitted: true,
+            peer: spiffeId('web'),
+            target: app,
+            connectTimeoutMs: patientMs,
+          })),
+        ),
+      route: () => {},
+      ended: ended('b'),
+    },
+  })
+  const route: Policy['route'] = (questions, answer) =>
+    answer(
+      questions.map(({ session, listener }) => ({
+        session,
+        generation: 1,
+        admitted: true,
+        connectTimeoutMs: patientMs,
+        attempts: [
+          {
+            endpoint: listener,
+            address: listener === 'cut' ? middle : inbound,
+            expect: [spiffeId('db')],
+            timeLimitMs: patientMs,
+          },
+        ],
+      })),
+    )
+  const a = under.open({ policy: { admit: () => {}, route, ended: ended('a') } })
+  planes.push(a, b)
+  identify(b, mesh.db)
+  identify(a, mesh.web)
+  const [listening] = await b.setListeners({ generation: 1, listeners: [spec('public', 'inbound')] })
+  if (listening === undefined) throw new Error('no listener')
+  inbound = listening.bind
+  const [direct, cut] = await a.setListeners({
+    generation: 1,
+    listeners: [spec('direct', 'outbound'), spec('cut', 'outbound')],
+  })
+  if (direct === undefined || cut === undefined) throw new Error('no listeners')
+  tell({ type: 'started', direct: direct.bind, cut: cut.bind, inbound })
+}
+
+function identify(
+  plane: DataPlane,
+  { chainPem, keyPem }: { readonly chainPem: string; readonly keyPem: string },
+): void {
+  plane.setIdentity({ generation: 1, chainPem, privateKey: Buffer.from(keyPem), rootsPem: mesh.root.certPem })
+}
+
+function spec(key: string, direction: ListenerSpec['direction']): ListenerSpec {
+  return {
+    key,
+    name: key,
+    direction,
+    bind: { host: '127.0.0.1', port: 0 },
+    handshakeTimeoutMs: patientMs,
+    halfCloseTimeoutMs: patientMs,
+    idleTimeoutMs: 0,
+    policyTimeoutMs: patientMs,
+    maxWaiting: 4_096,
+  }
+}
+
+function figures(): Figures {
+  return {
+    descriptors: readdirSync('/proc/self/fd').length,
+    threads: readdirSync('/proc/self/task').length,
+    residentBytes: Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024,
+    live: planes.reduce((sum, plane) => sum + plane.sessions().length, 0),
+  }
+}
