@@ -1,0 +1,61 @@
+// OpenSSL on the other end of a connection, through its own SSL_read and SSL_write; and a handshake of ours with it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "support/bytes.h"
+#include "support/certificates.h"
+#include "tls/handshake.h"
+
+namespace sidesplice::test {
+
+struct PeerOptions {
+  tls::Role role = tls::Role::kClient;
+  int version = TLS1_3_VERSION;
+  /** Empty for OpenSSL's own choice. */
+  std::string suite;
+  const Certified* leaf = nullptr;
+  /** Behind the leaf. */
+  std::vector<const Certified*> chain;
+  bool presents = true;
+  /** Roots it trusts; all where there are none. */
+  const Certified* trusts = nullptr;
+  /** Records are padded to a multiple of it; TLS 1.3. */
+  size_t padding = 0;
+  size_t tickets = 0;
+};
+
+class OpensslPeer {
+ public:
+  OpensslPeer(PeerOptions options, int fd);
+
+  [[nodiscard]] SSL* ssl() const { return ssl_.get(); }
+  /** One step; true when it is done. */
+  bool Shake();
+  [[nodiscard]] bool failed() const { return failed_; }
+  /** The reason of OpenSSL's last error: SSL_R_… or, for an alert that came, 1000 and its number. */
+  [[nodiscard]] int reason() const { return reason_; }
+  /** All of it, waiting for room. */
+  bool Write(const Bytes& bytes);
+  /** What is there, waiting for as much as `bytes`; less where the stream ends or fails. */
+  Bytes Read(size_t bytes);
+  /** Reads until the stream ends, fails, or nothing comes: takes in what is no application data. */
+  bool WaitForAlert();
+  /** Runs what comes that is no application data, for as long as something is there. */
+  void TakeIn();
+
+ private:
+  bool Note(int result);
+
+  tls::SslCtxPtr context_;
+  tls::SslPtr ssl_;
+  int fd_;
+  bool failed_ = false;
+  int reason_ = 0;
+};
+
+/** Both at once, over `ours`' connection. True where both are done. */
+bool ShakeHands(tls::Handshake& ours, OpensslPeer& peer);
+
+}  // namespace sidesplice::test
