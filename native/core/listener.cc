@@ -33,6 +33,13 @@ void Listener::Resume() {
   if (watching_ || retry_.armed() || !owner_.has_room(*this)) return;
   // Level-triggered: what was left in the backlog is told again.
   watching_ = reactor_.Watch(fd_.get(), this, EPOLLIN) == 0;
+  // No memory (epoll_ctl(2)): nothing else would have it looked at again.
+  if (!watching_) RetryLater();
+}
+
+void Listener::RetryLater() {
+  retry_ms_ = std::clamp(retry_ms_ * 2, kFirstRetryMs, kLastRetryMs);
+  retry_.Set(reactor_, retry_ms_, [this] { Resume(); });
 }
 
 void Listener::Pause() {
@@ -64,8 +71,7 @@ bool Listener::AcceptOne() {
   if (accepted == -EAGAIN) return false;
   // No descriptor, no memory: the backlog keeps them meanwhile.
   Pause();
-  retry_ms_ = std::clamp(retry_ms_ * 2, kFirstRetryMs, kLastRetryMs);
-  retry_.Set(reactor_, retry_ms_, [this] { Resume(); });
+  RetryLater();
   return false;
 }
 

@@ -38,6 +38,7 @@ class Listener final : public Watcher {
 
  private:
   void Pause();
+  void RetryLater();
   /** False where there is nothing to accept now. */
   bool AcceptOne();
 

@@ -84,15 +84,8 @@ Bytes OpensslPeer::Read(size_t bytes) {
 }
 
 bool OpensslPeer::WaitForAlert() {
-  Read(1);
+  if (!failed_) Read(1);
   return failed_;
-}
-
-void OpensslPeer::TakeIn() {
-  ERR_clear_error();
-  uint8_t one = 0;
-  size_t got = 0;
-  Note(SSL_peek_ex(ssl_.get(), &one, 1, &got));
 }
 
 bool ShakeHands(tls::Handshake& ours, OpensslPeer& peer) {

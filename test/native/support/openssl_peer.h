@@ -14,10 +14,10 @@ struct PeerOptions {
   tls::Role role = tls::Role::kClient;
   int version = TLS1_3_VERSION;
   /** Empty for OpenSSL's own choice. */
-  std::string suite;
+  std::string suite = {};
   const Certified* leaf = nullptr;
   /** Behind the leaf. */
-  std::vector<const Certified*> chain;
+  std::vector<const Certified*> chain = {};
   bool presents = true;
   /** Roots it trusts; all where there are none. */
   const Certified* trusts = nullptr;
@@ -40,10 +40,8 @@ class OpensslPeer {
   bool Write(const Bytes& bytes);
   /** What is there, waiting for as much as `bytes`; less where the stream ends or fails. */
   Bytes Read(size_t bytes);
-  /** Reads until the stream ends, fails, or nothing comes: takes in what is no application data. */
+  /** Reads until the stream fails: `reason` is of the first failure. False where nothing comes. */
   bool WaitForAlert();
-  /** Runs what comes that is no application data, for as long as something is there. */
-  void TakeIn();
 
  private:
   bool Note(int result);
