@@ -9,7 +9,8 @@ fail() {
   exit 1
 }
 
-# apt package: what must be there afterwards. PostgreSQL's server programs stand in a folder by version, off the PATH.
+# apt package: what must be there afterwards. PostgreSQL's server programs stand in a folder by version, off the PATH; a header
+# is a path below /usr/include, and clang's runtime, of which the fuzzers need libFuzzer, is a library of its own version.
 needed=(
   'redis-server: redis-server'
   'redis-tools: redis-benchmark redis-cli'
@@ -17,11 +18,20 @@ needed=(
   'postgresql-contrib: pgbench psql'
   'openssl: openssl'
   'curl: curl'
+  'g++: g++'
+  'cmake: cmake'
+  'ninja-build: ninja'
+  'libssl-dev: header:openssl/ssl.h'
+  'doctest-dev: header:doctest/doctest.h'
+  'clang-14: clang++-14'
+  'libclang-rt-14-dev: runtime:libclang_rt.fuzzer-*.a'
 )
 
 present() {
   case $1 in
   postgres:*) compgen -G "/usr/lib/postgresql/*/bin/${1#postgres:}" >/dev/null ;;
+  header:*) [ -e "/usr/include/${1#header:}" ] ;;
+  runtime:*) compgen -G "/usr/lib/llvm-14/lib/clang/*/lib/linux/${1#runtime:}" >/dev/null ;;
   *) command -v "$1" >/dev/null ;;
   esac
 }

@@ -39,6 +39,14 @@ export const suites: readonly Suite[] = [
     files: 'test/consul/**/*.test.ts',
     missing: () => (existsSync(consulBinary) ? [] : ['consul 1.8.7']),
   },
+  {
+    name: 'native',
+    files: 'test/native/**/*.test.ts',
+    missing: () => [
+      ...programs(['cmake', 'ninja', 'g++', 'clang++-14']),
+      ...headers({ 'libssl-dev': 'openssl/ssl.h', 'doctest-dev': 'doctest/doctest.h' }),
+    ],
+  },
   { name: 'package', files: 'test/package/**/*.test.ts', missing: () => programs(['npm']) },
 ]
 
@@ -55,6 +63,11 @@ function programs(names: readonly string[]): readonly string[] {
 export function findProgram(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter)
   return folders.map(folder => join(folder, name)).find(path => existsSync(path))
+}
+
+/** Debian packages of which a header is not there. */
+function headers(wanted: Readonly<Record<string, string>>): readonly string[] {
+  return Object.keys(wanted).filter(name => !existsSync(join('/usr/include', wanted[name] ?? '')))
 }
 
 function postgres(): readonly string[] {

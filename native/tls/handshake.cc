@@ -2,7 +2,6 @@
 #include "tls/handshake.h"
 
 #include <errno.h>
-#include <openssl/bn.h>
 #include <openssl/crypto.h>
 #include <openssl/sslerr.h>
 
@@ -11,6 +10,7 @@
 #include <array>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "sys/calls.h"
 #include "tls/alert.h"
@@ -182,27 +182,6 @@ Keys Keys12(SSL* ssl, const Suite& suite, uint64_t next_nonce) {
   return keys;
 }
 
-std::vector<std::string> UriSans(const X509* leaf) {
-  std::vector<std::string> found;
-  const GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
-  for (int at = 0; at < sk_GENERAL_NAME_num(names.get()); at++) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), at);
-    if (name->type != GEN_URI) continue;
-    const auto* text = reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.uniformResourceIdentifier));
-    found.emplace_back(text, static_cast<size_t>(ASN1_STRING_length(name->d.uniformResourceIdentifier)));
-  }
-  return found;
-}
-
-std::string SerialOf(const X509* leaf) {
-  BIGNUM* number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(leaf), nullptr);
-  char* hex = number == nullptr ? nullptr : BN_bn2hex(number);
-  std::string serial = hex == nullptr ? "" : hex;
-  OPENSSL_free(hex);
-  BN_free(number);
-  return serial;
-}
-
 }  // namespace
 
 std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> identity, Role ours, int fd,
@@ -308,11 +287,9 @@ std::unique_ptr<Secured> Handshake::Take() {
     secured->write->LimitPayload(size_t{512} << (shorter - 1));
   secured->version = SSL_get_version(ssl);
   secured->cipher = SSL_CIPHER_standard_name(cipher);
-  secured->peer.leaf = X509Ptr(SSL_get1_peer_certificate(ssl));
-  if (secured->peer.leaf == nullptr) return nullptr;
-  secured->peer.presented = X509StackPtr(X509_chain_up_ref(SSL_get_peer_cert_chain(ssl)));
-  secured->peer.uri_sans = UriSans(secured->peer.leaf.get());
-  secured->peer.serial = SerialOf(secured->peer.leaf.get());
+  X509Ptr leaf(SSL_get1_peer_certificate(ssl));
+  if (leaf == nullptr) return nullptr;
+  secured->peer = ReadPeerCertificate(std::move(leaf), X509StackPtr(X509_chain_up_ref(SSL_get_peer_cert_chain(ssl))));
   return secured;
 }
 

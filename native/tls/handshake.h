@@ -4,22 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "tls/identity.h"
+#include "tls/peer_certificate.h"
 #include "tls/record_key.h"
 
 namespace sidesplice::tls {
-
-/** What the peer presented, and what it proves. */
-struct PeerCertificate {
-  X509Ptr leaf;
-  X509StackPtr presented;
-  /** As written in the certificate, in order. */
-  std::vector<std::string> uri_sans;
-  /** Upper-case hexadecimal. */
-  std::string serial;
-};
 
 struct Secured {
   std::unique_ptr<RecordKey> read;

@@ -1,0 +1,23 @@
+// What a peer's certificate says: the names and the number that policy decides by. Knows nothing of whether they may be believed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tls/openssl_ptr.h"
+
+namespace sidesplice::tls {
+
+/** What the peer presented, and what it proves. */
+struct PeerCertificate {
+  X509Ptr leaf;
+  X509StackPtr presented;
+  /** As written in the certificate, in order. */
+  std::vector<std::string> uri_sans;
+  /** Upper-case hexadecimal. */
+  std::string serial;
+};
+
+PeerCertificate ReadPeerCertificate(X509Ptr leaf, X509StackPtr presented);
+
+}  // namespace sidesplice::tls

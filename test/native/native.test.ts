@@ -1,0 +1,106 @@
+// The C++ tests of the addon's code below binding/, each a test of its own here: plain, under AddressSanitizer with
+// UndefinedBehaviorSanitizer, under ThreadSanitizer; then the fuzzers, for a bounded time (SIDESPLICE_FUZZ_SECONDS each).
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { before, describe, test } from 'node:test'
+import { packageRoot } from '../support/command.ts'
+
+interface Variant {
+  readonly name: string
+  readonly sanitize: string
+  /** Cases that it runs; all where there is none. */
+  readonly only?: string
+}
+
+const variants: readonly Variant[] = [
+  { name: 'plain', sanitize: '' },
+  { name: 'address', sanitize: 'address' },
+  // What is of one thread has no race: the reactor, the relay, the engine under load and its failing calls.
+  { name: 'thread', sanitize: 'thread', only: '*reactor_test*,*relay_*test*,*engine_test*,*faults_test*' },
+]
+const fuzzers = ['relay', 'handshake', 'certificate'] as const
+const fuzzSeconds = Number(process.env.SIDESPLICE_FUZZ_SECONDS ?? '20')
+const buildLimitMs = 15 * 60_000
+const runLimitMs = 10 * 60_000
+
+for (const variant of variants) {
+  describe(variant.name, () => {
+    const build = join(packageRoot, '.native-build', variant.name)
+    const results = join(build, 'results.xml')
+    before(
+      async () => {
+        await run('cmake', ['-G', 'Ninja', '-S', 'native', '-B', build, `-DSANITIZE=${variant.sanitize}`])
+        await run('cmake', ['--build', build, '-j', '2'])
+      },
+      { timeout: buildLimitMs },
+    )
+
+    test('its cases hold', { timeout: runLimitMs }, async t => {
+      rmSync(results, { force: true })
+      const only = variant.only === undefined ? [] : [`--source-file=${variant.only}`]
+      const program = join(build, 'tests', 'native-tests')
+      const ended = await end(program, ['--reporters=junit', `--out=${results}`, ...only])
+      const cases = existsSync(results) ? casesOf(readFileSync(results, 'utf8')) : []
+      for (const { name, failure } of cases) await t.test(name, () => assert.equal(failure, undefined))
+      // A sanitizer that found something ends the program, or changes its code, without a case that failed.
+      assert.equal(ended.code, 0, ended.output.slice(-4_000))
+      assert.ok(cases.length > 20, `${cases.length} cases`)
+    })
+  })
+}
+
+describe('fuzzers', () => {
+  before(() => run('bash', ['scripts/fuzz.sh', '1', 'certificate']), { timeout: buildLimitMs })
+  for (const name of fuzzers) {
+    test(`${name}: any bytes, and nothing that must not be`, {
+      timeout: fuzzSeconds * 1_000 + runLimitMs,
+    }, async t => {
+      const output = await run('bash', ['scripts/fuzz.sh', String(fuzzSeconds), name])
+      const executed = Number(/stat::number_of_executed_units: (\d+)/.exec(output)?.[1])
+      t.diagnostic(`${executed} inputs in ${fuzzSeconds} s`)
+      assert.ok(executed > 100, `${executed} inputs`)
+    })
+  }
+})
+
+interface Case {
+  readonly name: string
+  readonly failure: string | undefined
+}
+
+/** Of doctest's JUnit report. */
+function casesOf(xml: string): readonly Case[] {
+  return [...xml.matchAll(/<testcase [^>]*?name="([^"]*)"[^>]*?(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(
+    found => ({
+      name: plain(found[1] ?? ''),
+      failure: found[2]?.includes('<failure') || found[2]?.includes('<error') ? plain(found[2]) : undefined,
+    }),
+  )
+}
+
+function plain(text: string): string {
+  return text
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&quot;', '"')
+    .replaceAll('&apos;', "'")
+    .replaceAll('&amp;', '&')
+}
+
+async function run(program: string, args: readonly string[]): Promise<string> {
+  const { code, output } = await end(program, args)
+  assert.equal(code, 0, `${program} ${args.join(' ')}\n${output.slice(-4_000)}`)
+  return output
+}
+
+function end(program: string, args: readonly string[]): Promise<{ code: number | null; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: packageRoot, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const from of [child.stdout, child.stderr]) from.on('data', (chunk: Buffer) => (output += chunk))
+    child.once('error', reject)
+    child.once('close', code => resolve({ code, output }))
+  })
+}
