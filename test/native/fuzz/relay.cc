@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
@@ -31,6 +32,7 @@ struct Home {
   core::Reactor reactor;
   core::Lingering lingering{reactor};
   core::Scratch scratch;
+  std::atomic<uint64_t> moved{0};
 
   Home() {
     if (reactor.Start("fuzz", 0) != 0) std::abort();
@@ -129,7 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     session.shared = std::make_shared<core::SessionShared>(1, spec, std::make_shared<core::ListenerTally>());
     // All that was sent is there, and so is its end: what it leads to happens within.
     core::Relay* relay =
-        core::Relay::Begin({home.reactor, home.lingering, home.scratch, kRekeyAfterRecords}, std::move(session), std::move(legs),
+        core::Relay::Begin({home.reactor, home.lingering, home.scratch, home.moved, kRekeyAfterRecords}, std::move(session), std::move(legs),
                            [&](core::Session, const core::RelayEnd&, sys::Fd) { ends++; });
     if (relay != nullptr) relay->Terminate("shutdown");
     home.lingering.Cut();

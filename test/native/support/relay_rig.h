@@ -2,6 +2,7 @@
 // records under keys of its own.
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <optional>
@@ -79,6 +80,7 @@ class RelayRig {
   core::Reactor reactor_;
   core::Lingering lingering_{reactor_};
   core::Scratch scratch_;
+  std::atomic<uint64_t> moved_{0};
   std::shared_ptr<core::SessionShared> shared_;
   core::Relay* relay_ = nullptr;
   sys::Fd given_back_;
