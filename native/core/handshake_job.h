@@ -30,7 +30,7 @@ class HandshakeJob final : public Watcher, public std::enable_shared_from_this<H
   struct Options {
     std::shared_ptr<const tls::Identity> identity;
     tls::Role ours = tls::Role::kServer;
-    std::string server_name;
+    tls::Handshake::Peer peer;
     double limit_ms = 0;
   };
   /** Called on `home`, unless it was cancelled before. */

@@ -23,7 +23,7 @@ class Inbound final : public Setup {
     job_ = HandshakeJob::Begin(core_.front(), core_.handshakes(), std::move(downstream_),
                                {.identity = std::move(identity),
                                 .ours = tls::Role::kServer,
-                                .server_name = "",
+                                .peer = {},
                                 .limit_ms = session_.spec().handshake_timeout_ms},
                                [this](HandshakeResult result) { OnHandshake(std::move(result)); });
   }

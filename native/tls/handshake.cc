@@ -26,6 +26,15 @@ constexpr size_t kRandomBytes = 32;
 constexpr size_t kMaxMasterKeyBytes = 48;
 
 /** As Node names it, so that both data planes say the same: `http request` is ERR_SSL_HTTP_REQUEST. */
+// What a peer wrote into its certificate goes to a log line: cut.
+constexpr size_t kLongestShown = 300;
+
+std::string Joined(const std::vector<std::string>& parts, const char* between) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : between) + part;
+  return text;
+}
+
 std::string ReasonOf(unsigned long code) {
   const char* reason = ERR_reason_error_string(code);
   if (reason == nullptr) return "error " + std::to_string(code);
@@ -48,6 +57,9 @@ struct Handshake::Wire {
   size_t tail_bytes = 0;
   Secret client;
   Secret server;
+  std::vector<std::string> expect;
+  /** What it proves instead. */
+  std::string unexpected;
 
   void NoteWritten(const uint8_t* data, size_t bytes) {
     if (bytes >= tail.size()) {
@@ -184,8 +196,7 @@ Keys Keys12(SSL* ssl, const Suite& suite, uint64_t next_nonce) {
 
 }  // namespace
 
-std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> identity, Role ours, int fd,
-                                            const std::string& server_name) {
+std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> identity, Role ours, int fd, Peer peer) {
   const ErrorScope errors;
   std::unique_ptr<Handshake> handshake(new Handshake());
   handshake->identity_ = std::move(identity);
@@ -197,6 +208,7 @@ std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> iden
   }
   handshake->wire_ = std::make_unique<Wire>();
   handshake->wire_->fd = fd;
+  handshake->wire_->expect = std::move(peer.expect);
   BIO_set_data(bio, handshake->wire_.get());
   BIO_set_init(bio, 1);
   SSL* ssl = handshake->ssl_.get();
@@ -206,7 +218,7 @@ std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> iden
     SSL_set_accept_state(ssl);
   } else {
     SSL_set_connect_state(ssl);
-    if (!server_name.empty()) SSL_set_tlsext_host_name(ssl, server_name.c_str());
+    if (!peer.server_name.empty()) SSL_set_tlsext_host_name(ssl, peer.server_name.c_str());
   }
   return handshake;
 }
@@ -226,11 +238,26 @@ Handshake::Step Handshake::Advance() {
   return Step::kFailed;
 }
 
+bool Handshake::Accepts(const SSL* ssl, const X509* leaf) {
+  auto* wire = static_cast<Wire*>(SSL_get_app_data(ssl));
+  if (wire == nullptr || wire->expect.empty()) return true;
+  const std::vector<std::string> uris = UriSansOf(leaf);
+  if (std::find(wire->expect.begin(), wire->expect.end(), ProvedId(uris)) != wire->expect.end()) return true;
+  const std::string got = uris.empty() ? "no URI SAN" : Joined(uris, " ").substr(0, kLongestShown);
+  wire->unexpected = "got " + got + ", expected " + Joined(wire->expect, " or ");
+  return false;
+}
+
 void Handshake::NoteFailure(int ssl_error) {
   const unsigned long code = ERR_peek_error();
   const int reason = ERR_GET_REASON(code);
   const bool of_ssl = ERR_GET_LIB(code) == ERR_LIB_SSL;
   const long verified = SSL_get_verify_result(ssl_.get());
+  if (!wire_->unexpected.empty()) {
+    fault_ = HandshakeFault::kIdentity;
+    detail_ = std::move(wire_->unexpected);
+    return;
+  }
   if (verified != X509_V_OK) {
     fault_ = HandshakeFault::kCertificate;
     detail_ = X509_verify_cert_error_string(verified);

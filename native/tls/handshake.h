@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tls/identity.h"
 #include "tls/peer_certificate.h"
@@ -26,6 +27,8 @@ enum class HandshakeFault : uint8_t {
   kClosed,
   /** The peer's chain was not accepted, or there was none. */
   kCertificate,
+  /** The peer's chain holds, but it proves none of the expected SPIFFE IDs. */
+  kIdentity,
   /** The peer sent an alert. */
   kAlert,
   kProtocol,
@@ -35,9 +38,15 @@ class Handshake {
  public:
   enum class Step : uint8_t { kWantRead, kWantWrite, kDone, kFailed };
 
-  /** `server_name` is sent where it is not empty. Null where OpenSSL has no memory. */
-  static std::unique_ptr<Handshake> Begin(std::shared_ptr<const Identity> identity, Role ours, int fd,
-                                          const std::string& server_name);
+  struct Peer {
+    /** Sent where it is not empty. */
+    std::string server_name;
+    /** The SPIFFE IDs of which it must prove one, before anything of ours is finished; none are looked at where this is empty. */
+    std::vector<std::string> expect;
+  };
+
+  /** Null where OpenSSL has no memory. */
+  static std::unique_ptr<Handshake> Begin(std::shared_ptr<const Identity> identity, Role ours, int fd, Peer peer);
   ~Handshake();
 
   [[nodiscard]] Step Advance();
@@ -51,6 +60,8 @@ class Handshake {
   [[nodiscard]] uint64_t bytes_read() const;
   [[nodiscard]] const std::shared_ptr<const Identity>& identity() const { return identity_; }
 
+  /** From a context's own verification, once the chain holds: whether the peer proves who is expected. */
+  [[nodiscard]] static bool Accepts(const SSL* ssl, const X509* leaf);
   /** The key log of a context whose handshakes are of this class. */
   static void NoteKeyLogLine(const SSL* ssl, const char* line);
 

@@ -93,7 +93,12 @@ int VerifyInHandshake(X509_STORE_CTX* context, void*) {
     X509_STORE_CTX_set_error(context, fault);
     return 0;
   }
-  return X509_verify_cert(context);
+  if (X509_verify_cert(context) != 1) return 0;
+  // Before our own Finished goes out: a peer that is not the one must not take us for connected.
+  const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  if (Handshake::Accepts(ssl, X509_STORE_CTX_get0_cert(context))) return 1;
+  X509_STORE_CTX_set_error(context, X509_V_ERR_APPLICATION_VERIFICATION);
+  return 0;
 }
 
 }  // namespace

@@ -3,13 +3,14 @@
 
 #include <openssl/bn.h>
 
+#include <algorithm>
+#include <cctype>
+#include <string_view>
 #include <utility>
 
 namespace sidesplice::tls {
 
-namespace {
-
-std::vector<std::string> UriSans(const X509* leaf) {
+std::vector<std::string> UriSansOf(const X509* leaf) {
   std::vector<std::string> found;
   const GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
   for (int at = 0; at < sk_GENERAL_NAME_num(names.get()); at++) {
@@ -20,6 +21,8 @@ std::vector<std::string> UriSans(const X509* leaf) {
   }
   return found;
 }
+
+namespace {
 
 std::string SerialOf(const X509* leaf) {
   BIGNUM* number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(leaf), nullptr);
@@ -32,9 +35,19 @@ std::string SerialOf(const X509* leaf) {
 
 }  // namespace
 
+std::string ProvedId(const std::vector<std::string>& uri_sans) {
+  constexpr std::string_view kScheme = "spiffe://";
+  if (uri_sans.size() != 1) return {};
+  std::string uri = uri_sans[0];
+  const size_t path = uri.find('/', std::min(kScheme.size(), uri.size()));
+  const size_t end = path == std::string::npos ? uri.size() : path;
+  for (size_t at = 0; at < end; at++) uri[at] = static_cast<char>(std::tolower(static_cast<unsigned char>(uri[at])));
+  return uri;
+}
+
 PeerCertificate ReadPeerCertificate(X509Ptr leaf, X509StackPtr presented) {
   PeerCertificate peer;
-  peer.uri_sans = UriSans(leaf.get());
+  peer.uri_sans = UriSansOf(leaf.get());
   peer.serial = SerialOf(leaf.get());
   peer.leaf = std::move(leaf);
   peer.presented = std::move(presented);

@@ -18,6 +18,15 @@ struct PeerCertificate {
   std::string serial;
 };
 
+/** Every URI SAN, in order, as written. */
+std::vector<std::string> UriSansOf(const X509* leaf);
+
+/**
+ * The one SPIFFE ID of `uri_sans` in the letters that expected ones are written in: scheme and trust domain have no case (SPIFFE ID, section
+ * 2). Empty where there is not exactly one URI SAN.
+ */
+std::string ProvedId(const std::vector<std::string>& uri_sans);
+
 PeerCertificate ReadPeerCertificate(X509Ptr leaf, X509StackPtr presented);
 
 }  // namespace sidesplice::tls

@@ -30,7 +30,7 @@ Attempt Try(Role our_role, PeerOptions options, std::shared_ptr<const tls::Ident
   std::tie(attempt.ours, attempt.theirs) = test::TcpPair();
   options.role = our_role == Role::kServer ? Role::kClient : Role::kServer;
   attempt.peer = std::make_unique<OpensslPeer>(options, attempt.theirs.get());
-  attempt.handshake = Handshake::Begin(std::move(identity), our_role, attempt.ours.get(), "db.test.consul");
+  attempt.handshake = Handshake::Begin(std::move(identity), our_role, attempt.ours.get(), {.server_name = "db.test.consul", .expect = {}});
   attempt.done = test::ShakeHands(*attempt.handshake, *attempt.peer);
   return attempt;
 }
@@ -39,7 +39,7 @@ Attempt Try(Role our_role, PeerOptions options, std::shared_ptr<const tls::Ident
 Attempt Bare(Role our_role) {
   Attempt attempt;
   std::tie(attempt.ours, attempt.theirs) = test::TcpPair();
-  attempt.handshake = Handshake::Begin(test::TheMesh().identity, our_role, attempt.ours.get(), "");
+  attempt.handshake = Handshake::Begin(test::TheMesh().identity, our_role, attempt.ours.get(), {});
   return attempt;
 }
 

@@ -34,7 +34,7 @@ bool Shaken(const Certified& leaf, const std::vector<const Certified*>& chain, c
   const auto identity = test::IdentityOf(test::TheMesh().web, {}, roots);
   const auto [ours, theirs] = test::TcpPair();
   test::OpensslPeer peer({.leaf = &leaf, .chain = chain}, theirs.get());
-  const auto handshake = tls::Handshake::Begin(identity, Role::kServer, ours.get(), "");
+  const auto handshake = tls::Handshake::Begin(identity, Role::kServer, ours.get(), {});
   return test::ShakeHands(*handshake, peer);
 }
 

@@ -54,7 +54,7 @@ Pair Connected(Role our_role, PeerOptions options, bool rsa) {
   options.leaf = rsa ? &test::TheMesh().web_rsa : &test::TheMesh().web;
   pair.peer = std::make_unique<OpensslPeer>(options, pair.theirs.get());
   const auto identity = rsa ? test::TheMesh().identity_rsa : test::TheMesh().identity;
-  const auto handshake = tls::Handshake::Begin(identity, our_role, pair.ours.get(), "");
+  const auto handshake = tls::Handshake::Begin(identity, our_role, pair.ours.get(), {});
   REQUIRE(test::ShakeHands(*handshake, *pair.peer));
   pair.secured = handshake->Take();
   REQUIRE(pair.secured != nullptr);
@@ -209,7 +209,7 @@ TEST_CASE("a close_notify of each side is understood by the other") {
 TEST_CASE("data that came in one segment with Finished is still in the socket when the keys are taken over") {
   const auto [ours, theirs] = test::TcpPair();
   OpensslPeer peer({.role = Role::kClient}, theirs.get());
-  const auto handshake = tls::Handshake::Begin(test::TheMesh().identity, Role::kServer, ours.get(), "");
+  const auto handshake = tls::Handshake::Begin(test::TheMesh().identity, Role::kServer, ours.get(), {});
   // The client is done one flight before the server: what it writes then stands behind its Finished.
   while (!peer.Shake()) {
     REQUIRE_FALSE(peer.failed());

@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const sys::Fd peer(ends[1]);
   [[maybe_unused]] const ssize_t sent = send(peer.get(), bytes + 1, size - 1, MSG_NOSIGNAL);
   shutdown(peer.get(), SHUT_WR);
-  const auto handshake = tls::Handshake::Begin(test::TheMesh().identity, role, ours.get(), "db.test.consul");
+  const auto handshake = tls::Handshake::Begin(test::TheMesh().identity, role, ours.get(), {.server_name = "db.test.consul", .expect = {}});
   const tls::Handshake::Step step = handshake->Advance();
   if (step == tls::Handshake::Step::kWantRead || step == tls::Handshake::Step::kWantWrite) std::abort();
   if (step == tls::Handshake::Step::kDone) std::abort();
