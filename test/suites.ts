@@ -23,11 +23,6 @@ export const suites: readonly Suite[] = [
     missing: () => programs(['openssl']),
     onBothDataPlanes: true,
   },
-  {
-    name: 'native',
-    files: 'test/native/**/*.test.ts',
-    missing: () => [...addon(), ...programs(['gcc', 'readelf'])],
-  },
   { name: 'e2e', files: 'test/e2e/**/*.test.ts', missing: nothing },
   {
     name: 'apps',
@@ -43,7 +38,8 @@ export const suites: readonly Suite[] = [
     name: 'native',
     files: 'test/native/**/*.test.ts',
     missing: () => [
-      ...programs(['cmake', 'ninja', 'g++', 'clang++-14']),
+      ...addon(),
+      ...programs(['cmake', 'ninja', 'gcc', 'g++', 'readelf', 'clang++-14']),
       ...headers({ 'libssl-dev': 'openssl/ssl.h', 'doctest-dev': 'doctest/doctest.h' }),
     ],
   },

@@ -19,25 +19,32 @@ async function silent(t: TestContext, address: Address, count: number): Promise<
   return sockets
 }
 
-test('silent connections to the public port leave the upstreams of the local app their descriptors', async t => {
-  const limited = { node: 'prlimit', nodeArgs: ['--nofile=256:256', process.execPath] }
-  const webPublic = await freePort()
-  const webApp = await openApp(t)
-  const pair = await startPair(t, {
-    web: {
-      inbound: {
-        listen: formatAddress(webPublic),
-        local_service_address: formatAddress(webApp.address),
-        allow: [],
+for (const plane of ['native', 'javascript'] as const) {
+  test(`silent connections to the public port leave the upstreams of the local app their descriptors (${plane})`, async t => {
+    const limited = { node: 'prlimit', nodeArgs: ['--nofile=256:256', process.execPath] }
+    const webPublic = await freePort()
+    const webApp = await openApp(t)
+    const pair = await startPair(t, {
+      web: {
+        data_plane: plane,
+        inbound: {
+          listen: formatAddress(webPublic),
+          local_service_address: formatAddress(webApp.address),
+          allow: [],
+        },
       },
-    },
-    webOptions: limited,
+      webOptions: limited,
+    })
+    await silent(t, webPublic, 200)
+    const taken = () =>
+      pair.web.metric('sidesplice_connections_accepted_total', { direction: 'inbound', service: 'web' })
+    // What is too many is closed and named by the one, left in the kernel's backlog by the other.
+    if (plane === 'javascript') await pair.web.command.line('descriptors_exhausted')
+    else await pair.web.eventually(async () => (await taken()) > 20, 'as many as there is room for')
+    for (let round = 0; round < 10; round++) await pair.connect().echoes('hello')
+    assert.equal(webApp.connections.length, 0)
   })
-  await silent(t, webPublic, 200)
-  await pair.web.command.line('descriptors_exhausted')
-  for (let round = 0; round < 10; round++) await pair.connect().echoes('hello')
-  assert.equal(webApp.connections.length, 0)
-})
+}
 
 test('idle connections to the admin listener do not keep a probe from its answer', async t => {
   const sidecar = await startSidecar(t, { upstreams: [] })
