@@ -14,7 +14,7 @@ function folder(t: TestContext): string {
 
 const https = { httpAddr: 'https://127.0.0.1:8501' }
 
-for (const content of ['', '\n', 'no certificate', '-----BEGIN PRIVATE KEY-----']) {
+for (const content of ['', '\n', 'no certificate', '-----BEGIN PUBLIC KEY-----']) {
   test(`roots to verify the agent by that hold ${JSON.stringify(content)} are refused: no others stand in`, t => {
     const caPath = folder(t)
     const caFile = join(caPath, 'ca.pem')
