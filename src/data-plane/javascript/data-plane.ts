@@ -1,6 +1,6 @@
 // The data plane on node:net and node:tls, put together. What Node's TLS can't do stands in its capabilities.
 import type { Socket } from 'node:net'
-import { after } from '../deadline.ts'
+import { gracePeriod } from '../grace.ts'
 import type {
   Capabilities,
   Counters,
@@ -105,16 +105,13 @@ export class JavascriptDataPlane implements DataPlane {
     readonly signal?: AbortSignal
   }): Promise<{ readonly cut: number }> {
     await this.#sockets.stop('inbound')
-    if (this.#sessions.size > 0 && graceMs > 0 && signal?.aborted !== true) {
-      await new Promise<void>(resolve => {
-        const done = () => {
-          limit.cancel()
-          signal?.removeEventListener('abort', done)
-          resolve()
-        }
-        const limit = after(graceMs, done)
-        signal?.addEventListener('abort', done, { once: true })
-        this.#onEmpty = done
+    if (this.#sessions.size > 0) {
+      await gracePeriod({
+        graceMs,
+        signal,
+        onEmpty: end => {
+          this.#onEmpty = end
+        },
       })
       this.#onEmpty = undefined
     }

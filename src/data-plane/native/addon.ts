@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type {
   AdmitAnswer,
   AdmitQuestion,
+  EndpointCounters,
   ListenerSpec,
   RouteAnswer,
   RouteQuestion,
@@ -30,16 +31,9 @@ export interface TallyCounts {
   readonly bytesToDownstream: number
 }
 
-export interface EndpointCounts {
+/** Times are by the engine's clock. */
+export interface EndpointCounts extends EndpointCounters {
   readonly name: string
-  readonly open: number
-  readonly dialing: number
-  readonly attempts: number
-  readonly failures: number
-  readonly consecutiveFailures: number
-  /** By the engine's clock. */
-  readonly failingSince: number
-  readonly lastFailureAt: number
 }
 
 export interface EngineOptions {

@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises'
 import { availableParallelism } from 'node:os'
 import { errorCode, SidespliceError } from '../../errors.ts'
-import { after } from '../deadline.ts'
+import { gracePeriod } from '../grace.ts'
 import type {
   AdmitAnswer,
   AdmitQuestion,
@@ -129,16 +129,13 @@ export class NativeDataPlane implements DataPlane {
     readonly signal?: AbortSignal
   }): Promise<{ readonly cut: number }> {
     await this.#sockets.stop('inbound')
-    if (this.#engine.sessionIds().length > 0 && graceMs > 0 && signal?.aborted !== true) {
-      await new Promise<void>(resolve => {
-        const done = () => {
-          limit.cancel()
-          signal?.removeEventListener('abort', done)
-          resolve()
-        }
-        const limit = after(graceMs, done)
-        signal?.addEventListener('abort', done, { once: true })
-        this.#onEmpty = done
+    if (this.#engine.sessionIds().length > 0) {
+      await gracePeriod({
+        graceMs,
+        signal,
+        onEmpty: end => {
+          this.#onEmpty = end
+        },
       })
       this.#onEmpty = undefined
     }
