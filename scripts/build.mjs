@@ -1,22 +1,29 @@
 // Writes dist/ from src/. With --if-stale only where a source is newer than the last build.
-import { execFileSync } from 'node:child_process'
 import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bundle } from './bundle.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const stamp = join(root, 'dist', '.built')
-const sources = ['src', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json']
+const sources = [
+  'src',
+  'package.json',
+  'package-lock.json',
+  'schema',
+  'scripts/build.mjs',
+  'scripts/bundle.mjs',
+]
 
 if (process.argv.includes('--if-stale') && builtAt() >= newest()) process.exit()
 // Beside the old one until it is whole: who runs from dist/ meanwhile finds every file.
 const fresh = join(root, 'dist.new')
 const former = join(root, 'dist.old')
 rmSync(fresh, { recursive: true, force: true })
-execFileSync(
-  process.execPath,
-  [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json', '--outDir', fresh],
-  { cwd: root, stdio: 'inherit' },
+const { licences } = await bundle({ root, outdir: fresh })
+writeFileSync(
+  join(fresh, 'LICENSES.txt'),
+  `Of the packages that are in these files:\n\n${licences.join(`\n${'-'.repeat(80)}\n\n`)}`,
 )
 writeFileSync(join(fresh, '.built'), '')
 rmSync(former, { recursive: true, force: true })

@@ -1,6 +1,8 @@
 // The command line: what commands there are, and how the process ends.
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command } from 'commander'
+import { packageRoot } from '../package-root.ts'
 import { demoCommand } from './demo.ts'
 import { fromGoSpelling } from './go-flags.ts'
 import { proxyCommand } from './proxy.ts'
@@ -35,7 +37,7 @@ export async function main({ argv, onPrintMetrics }: MainOptions): Promise<void>
 
 /** Of the package that this file belongs to. */
 function version(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
     version: string
   }
   return version

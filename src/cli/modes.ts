@@ -1,26 +1,17 @@
 // What a sidecar can be configured by: a file, a registration, or flags. Each mode checks its options and names its source.
 import { Option } from 'commander'
-import { type Overrides, type ProcessSettings, processSettings } from '../config/config.ts'
+import type { Overrides, ProcessSettings } from '../config/config.ts'
 import { isReadableByOthers } from '../config/identity-files.ts'
-import { RegistrationReader } from '../config/registration.ts'
-import { ConsulClient } from '../consul/client.ts'
 import { requireAvailable } from '../data-plane/open.ts'
 import { uselessRules } from '../snapshot/from-config.ts'
-import { type AgentValues, clientOptions } from './agent-options.ts'
-import {
-  type AuthorizationValues,
-  authorizationOption,
-  overRegistration,
-  refuseWithFile,
-} from './authorization-flag.ts'
+import type { AgentValues } from './agent-options.ts'
+import { type AuthorizationValues, authorizationOption, refuseWithFile } from './authorization-flag.ts'
 import { chooseMode, type ModeValues } from './choose-mode.ts'
 import { fileSource } from './file-source.ts'
-import { type FlagValues, flagOptions, readFlags } from './flag-mode.ts'
+import { type FlagValues, flagOptions } from './flag-mode.ts'
 import { load } from './load.ts'
 import type { ProcessLog } from './logger.ts'
-import { meshSource, type ProxyOptions } from './mesh-source.ts'
 import type { StateSource } from './source.ts'
-import { parseWait } from './wait.ts'
 
 export interface ProxyValues extends AgentValues, AuthorizationValues, ModeValues, FlagValues {
   readonly check?: boolean
@@ -72,13 +63,13 @@ export async function prepare(
   async function prepareMode(): Promise<Prepared> {
     const given = { values, overrides, env }
     if (mode.kind === 'file') return prepareFile(mode.file, given)
-    if (mode.kind === 'flags') return prepareFlags(mode.service, given)
-    const proxy = { wanted: mode.wanted, waitMs: parseWait(values.wait ?? '60s') }
-    return prepareMesh({ proxy, settings: processSettings(overrides), lines: [] }, given)
+    // The agent's client is a third of what there is to load: who is configured by a file goes without.
+    const { prepareFlags, prepareRegistered } = await import('./mesh-modes.ts')
+    return mode.kind === 'flags' ? prepareFlags(mode.service, given) : prepareRegistered(mode.wanted, given)
   }
 }
 
-interface Given {
+export interface Given {
   readonly values: ProxyValues
   readonly overrides: Overrides
   readonly env: NodeJS.ProcessEnv
@@ -100,63 +91,5 @@ async function prepareFile(file: string, { values, overrides }: Given): Promise<
       ? [{ fields: { file: keyFile }, message: 'the private key can be read by every user of this machine' }]
       : [],
     source: log => fileSource({ file, overrides, loaded, log }),
-  }
-}
-
-function prepareFlags(service: string, given: Given): Prepared {
-  const { values, overrides } = given
-  const { settings, proxy, listen, lines } = readFlags(service, values, overrides)
-  const suffix = values.registerId || undefined
-  const register = { service, ...(suffix !== undefined && { suffix }) }
-  const prepared = prepareMesh(
-    {
-      proxy: {
-        fixed: proxy,
-        ...(values.register === true && listen !== undefined && { register: { ...register, listen } }),
-      },
-      settings,
-      lines: [`Service: ${service}`, ...lines],
-    },
-    given,
-  )
-  if (listen !== undefined || proxy.upstreams.length > 0) return prepared
-  const idle = {
-    fields: { service },
-    message: 'neither --listen nor --upstream: there is nothing to listen for',
-  }
-  return { ...prepared, warnings: [idle] }
-}
-
-function prepareMesh(
-  {
-    proxy,
-    settings,
-    lines,
-  }: {
-    readonly proxy: ProxyOptions
-    readonly settings: ProcessSettings
-    /** What is known of its listeners before the agent is asked. */
-    readonly lines: readonly string[]
-  },
-  { values, overrides, env }: Given,
-): Prepared {
-  const flags = overRegistration(values, overrides)
-  const client = clientOptions(values, env)
-  const agent = client.address.socketPath ?? client.address.origin
-  return {
-    settings,
-    summary: [`options are good; agent ${agent}`, ...lines].join('\n'),
-    warnings: [],
-    source: log => {
-      for (const line of lines) log.info({}, line)
-      return meshSource({
-        client: new ConsulClient(client),
-        agent,
-        proxy,
-        settings,
-        reader: new RegistrationReader(flags, message => log.warn({}, message)),
-        log,
-      })
-    },
   }
 }

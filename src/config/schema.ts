@@ -1,9 +1,9 @@
 // The shipped JSON Schema, applied: what it finds becomes problems in the words of the file.
-import { readFileSync } from 'node:fs'
-import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
-import { isHost, parseAddress } from '../address.ts'
-import { parseSpiffeId, parseSpiffePattern } from '../identity/spiffe-id.ts'
+import type { ErrorObject } from 'ajv/dist/2020.js'
+import { formats } from './formats.ts'
 import { type PlaceOf, type Problem, show } from './problem.ts'
+import { shippedSchema } from './shipped-schema.ts'
+import { validate } from './validate.ts'
 
 export interface SettingSchema {
   readonly type?: string | readonly string[]
@@ -18,37 +18,12 @@ interface Schema {
   readonly properties: Readonly<Record<string, SettingSchema>>
 }
 
-// Beside the compiled output and beside the sources alike.
-const schema = JSON.parse(
-  readFileSync(new URL('../../schema/sidesplice.schema.json', import.meta.url), 'utf8'),
-) as Schema
-
-const formats = {
-  address: {
-    check: (text: string) => parseAddress(text) !== undefined,
-    expected: 'host:port with a port of 1 to 65535, IPv6 in brackets',
-  },
-  host: { check: isHost, expected: 'an IP address or a host name' },
-  'spiffe-id': {
-    check: parses(parseSpiffeId),
-    expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, without *',
-  },
-  'spiffe-pattern': {
-    check: parses(parseSpiffePattern),
-    expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, in which * may stand for one whole path segment',
-  },
-} as const
-
 // The schema's pattern of a whole number.
 const wholeNumber = '^[0-9]+$'
 
-const ajv = new Ajv2020({ allErrors: true, useDefaults: true, verbose: true, allowUnionTypes: true })
-for (const [name, { check }] of Object.entries(formats)) ajv.addFormat(name, check)
-const validate = ajv.compile(schema)
-
 /** The settings of the top level that hold one value: each is a key of the file and a flag. */
 export function scalarSettings(): ReadonlyMap<string, SettingSchema> {
-  const scalars = Object.entries(schema.properties).filter(([name, { type }]) => {
+  const scalars = Object.entries((shippedSchema as Schema).properties).filter(([name, { type }]) => {
     return name !== '$schema' && name !== 'service' && type !== 'object' && type !== 'array'
   })
   return new Map(scalars)
@@ -120,15 +95,4 @@ function keyOf(instancePath: string): string {
 
 function join(parent: string, name: string): string {
   return parent === '' ? name : `${parent}.${name}`
-}
-
-function parses(parse: (text: string) => unknown): (text: string) => boolean {
-  return text => {
-    try {
-      parse(text)
-      return true
-    } catch {
-      return false
-    }
-  }
 }

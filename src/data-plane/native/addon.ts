@@ -1,6 +1,6 @@
 // The addon's face, as TypeScript sees it, and loading it: never a crash, always a reason.
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { packageRoot } from '../../package-root.ts'
 import type {
   AdmitAnswer,
   AdmitQuestion,
@@ -87,9 +87,6 @@ export function loadAddon(): Loaded {
   loaded ??= loadAddonFrom(packageRoot)
   return loaded
 }
-
-// From src/data-plane/native and from dist/data-plane/native alike.
-const packageRoot = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** The addon that a folder holds, compiled there or made before; the Node may be another's description. */
 export function loadAddonFrom(folder: string, runtime: Runtime = process): Loaded {

@@ -1,0 +1,35 @@
+// The formats that the shipped schema names, and what is said where a value is not of one.
+import { isHost, parseAddress } from '../address.ts'
+import { parseSpiffeId, parseSpiffePattern } from '../identity/spiffe-id.ts'
+
+export const formats = {
+  address: {
+    check: (text: string) => parseAddress(text) !== undefined,
+    expected: 'host:port with a port of 1 to 65535, IPv6 in brackets',
+  },
+  host: { check: isHost, expected: 'an IP address or a host name' },
+  'spiffe-id': {
+    check: parses(parseSpiffeId),
+    expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, without *',
+  },
+  'spiffe-pattern': {
+    check: parses(parseSpiffePattern),
+    expected: 'a SPIFFE ID, spiffe://<trust domain>/<path>, in which * may stand for one whole path segment',
+  },
+} as const
+
+/** By name, as ajv takes them. */
+export const formatChecks = Object.fromEntries(
+  Object.entries(formats).map(([name, { check }]) => [name, check]),
+)
+
+function parses(parse: (text: string) => unknown): (text: string) => boolean {
+  return text => {
+    try {
+      parse(text)
+      return true
+    } catch {
+      return false
+    }
+  }
+}
