@@ -29,6 +29,7 @@ class Core {
   virtual Generation generation() = 0;
   /** A thread for the next handshake. */
   virtual Reactor& handshakes() = 0;
+  virtual tls::BeginHandshake begin_handshake() = 0;
   /** The session relays from here on; its setup is gone. */
   virtual void StartRelay(Session session, Legs legs) = 0;
   /** From any thread: the session is over, this is its record. */

@@ -56,13 +56,6 @@ std::string FormatAddress(const sockaddr_storage& address) {
   return "[" + std::string(text) + "]:" + std::to_string(ntohs(six->sin6_port));
 }
 
-sockaddr_storage LocalAddress(int fd) {
-  sockaddr_storage address{};
-  socklen_t length = sizeof(address);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
-  return address;
-}
-
 void Dial::Begin(std::vector<SocketAddress> addresses, double limit_ms) {
   addresses_ = std::move(addresses);
   limit_.Set(reactor_, limit_ms, [this] { Done({.fd = {}, .own = {}, .timed_out = true, .error = 0}); });
@@ -87,7 +80,7 @@ void Dial::Next() {
         connected == 0 || connected == -EINPROGRESS ? reactor_.Watch(socket, this, EPOLLOUT | EPOLLET) : connected;
     if (watched == 0) {
       // Known before anybody can accept it.
-      own_ = own_dials_.Note(FormatAddress(LocalAddress(socket)), FormatAddress(address.storage));
+      own_ = own_dials_.Note(FormatAddress(sys::LocalAddress(socket)), FormatAddress(address.storage));
       if (next_ < addresses_.size()) patience_.Set(reactor_, kPatienceMs, [this] { Next(); });
       return;
     }

@@ -27,9 +27,6 @@ std::optional<SocketAddress> ParseAddress(const Address& address);
 /** `127.0.0.1:80`, `[::1]:80`; an IPv4 address as such, also where a socket of IPv6 names it. */
 std::string FormatAddress(const sockaddr_storage& address);
 
-/** Of this end of a connection. */
-sockaddr_storage LocalAddress(int fd);
-
 class Dial final : public Watcher {
  public:
   struct Result {

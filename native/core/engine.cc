@@ -1,7 +1,6 @@
 // The engine: who lives where, and who is told what.
 #include "core/engine.h"
 
-#include <malloc.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -33,22 +32,33 @@ uint64_t DescriptorLimit() {
 }  // namespace
 
 Engine::Engine(Options options)
-    : options_(std::move(options)), outbox_(options_.wake), descriptors_(DescriptorLimit()) {}
+    : options_(std::move(options)), outbox_(options_.wake), descriptors_(options_.descriptors != 0 ? options_.descriptors : DescriptorLimit()) {}
 
 std::unique_ptr<Engine> Engine::Open(Options options, int* error) {
   std::unique_ptr<Engine> engine(new Engine(std::move(options)));
-  int failed = engine->front_.Start("front", 0);
+  int failed = engine->Start(engine->front_, "front", 0);
   for (unsigned at = 0; at < engine->options_.handshake_threads && failed == 0; at++) {
     engine->handshakes_.push_back(std::make_unique<Reactor>());
-    failed = engine->handshakes_.back()->Start("handshake", kHandshakeNiceness);
+    failed = engine->Start(*engine->handshakes_.back(), "handshake", kHandshakeNiceness);
   }
   for (unsigned at = 0; at < engine->options_.workers && failed == 0; at++) {
     engine->workers_.push_back(std::make_unique<Worker>(engine->options_.rekey_after_records));
-    failed = engine->workers_.back()->Start();
+    failed = engine->Start(engine->workers_.back()->reactor(), "relay", 0);
   }
   if (failed == 0) return engine;
   *error = -failed;
   return nullptr;
+}
+
+int Engine::Start(Reactor& reactor, const char* name, int niceness) const {
+  return options_.step ? reactor.Open() : reactor.Start(name, niceness);
+}
+
+std::vector<Reactor*> Engine::Reactors() {
+  std::vector<Reactor*> all = {&front_};
+  for (const std::unique_ptr<Reactor>& handshakes : handshakes_) all.push_back(handshakes.get());
+  for (const std::unique_ptr<Worker>& worker : workers_) all.push_back(&worker->reactor());
+  return all;
 }
 
 Engine::~Engine() { Close(); }
@@ -194,6 +204,7 @@ void Engine::Close() {
     for (const auto& [id, setup] : setups_) all.push_back(setup.get());
     for (Setup* setup : all) setup->Terminate("shutdown");
   });
+  while (options_.step && live_ > 0) options_.step();
   {
     std::unique_lock lock(live_mutex_);
     none_live_.wait(lock, [this] { return live_ == 0; });
@@ -217,7 +228,7 @@ void Engine::Accepted(Listener& listener, sys::Fd fd, const sockaddr_storage& fr
   live_++;
   Session session;
   const std::string downstream = FormatAddress(from);
-  session.own_downstream = own_dials_->Has(downstream, FormatAddress(LocalAddress(fd.get())));
+  session.own_downstream = own_dials_->Has(downstream, FormatAddress(sys::LocalAddress(fd.get())));
   {
     const std::lock_guard lock(mutex_);
     session.shared = std::make_shared<SessionShared>(next_session_++, listener.spec(), listener.tally());
@@ -343,7 +354,7 @@ void Engine::Finish(Session session, std::string reason, std::optional<std::stri
  * needed would stay with the process for ever. Once none is on its way it goes back to the system (malloc_trim(3)).
  */
 void Engine::TrimLater() {
-  trim_.Set(front_, kTrimAfterMs, [] { malloc_trim(0); });
+  trim_.Set(front_, kTrimAfterMs, [] { sys::TrimHeap(); });
 }
 
 void Engine::Release(Setup* setup) {

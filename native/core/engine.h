@@ -28,6 +28,14 @@ class Engine final : private Core {
     uint64_t rekey_after_records = 0;
     /** Called from any thread where there is something to take. */
     std::function<void()> wake;
+    /**
+     * Where it is set there are no threads: whoever opened the engine has its reactors take their turns, and this is called by Close, over
+     * and over, to have one take a turn.
+     */
+    std::function<void()> step = {};
+    tls::BeginHandshake begin_handshake = tls::Handshake::Begin;
+    /** How many the process may have; 0 for what the system says. */
+    uint64_t descriptors = 0;
   };
 
   /** Null where threads or descriptors are lacking: then `error` is a positive errno. */
@@ -56,6 +64,8 @@ class Engine final : private Core {
   [[nodiscard]] Batch Take();
   /** Cuts everything and ends the threads. Every record can be taken afterwards. */
   void Close();
+  /** Of an engine without threads: all that take turns, the front first, then those of the handshakes, then the workers'. */
+  [[nodiscard]] std::vector<Reactor*> Reactors();
 
  private:
   explicit Engine(Options options);
@@ -68,6 +78,7 @@ class Engine final : private Core {
   std::shared_ptr<const tls::Identity> identity() override;
   Generation generation() override { return generation_.load(); }
   Reactor& handshakes() override;
+  tls::BeginHandshake begin_handshake() override { return options_.begin_handshake; }
   void StartRelay(Session session, Legs legs) override;
   void Finish(Session session, std::string reason, std::optional<std::string> detail) override;
   void Release(Setup* setup) override;
@@ -75,6 +86,7 @@ class Engine final : private Core {
   void Answered(const ListenerTally& tally) override;
   void Admitted() override;
 
+  [[nodiscard]] int Start(Reactor& reactor, const char* name, int niceness) const;
   void Accepted(Listener& listener, sys::Fd fd, const sockaddr_storage& from);
   [[nodiscard]] bool HasRoom(const Listener& listener) const;
   void ResumeListeners();

@@ -24,7 +24,7 @@ void HandshakeJob::Cancel() {
 
 void HandshakeJob::Start(Options options) {
   limit_ms_ = options.limit_ms;
-  handshake_ = tls::Handshake::Begin(options.identity, options.ours, fd_.get(), std::move(options.peer));
+  handshake_ = options.begin(options.identity, options.ours, fd_.get(), std::move(options.peer));
   const int watched = worker_.Watch(fd_.get(), this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
   if (handshake_ == nullptr || watched < 0) {
     HandshakeResult result;

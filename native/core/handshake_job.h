@@ -28,6 +28,7 @@ struct HandshakeResult {
 class HandshakeJob final : public Watcher, public std::enable_shared_from_this<HandshakeJob> {
  public:
   struct Options {
+    tls::BeginHandshake begin = tls::Handshake::Begin;
     std::shared_ptr<const tls::Identity> identity;
     tls::Role ours = tls::Role::kServer;
     tls::Handshake::Peer peer;

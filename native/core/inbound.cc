@@ -21,7 +21,8 @@ class Inbound final : public Setup {
     std::shared_ptr<const tls::Identity> identity = core_.identity();
     if (identity == nullptr) return Abort("no_identity");
     job_ = HandshakeJob::Begin(core_.front(), core_.handshakes(), std::move(downstream_),
-                               {.identity = std::move(identity),
+                               {.begin = core_.begin_handshake(),
+                                .identity = std::move(identity),
                                 .ours = tls::Role::kServer,
                                 .peer = {},
                                 .limit_ms = session_.spec().handshake_timeout_ms},

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "sys/calls.h"
 
@@ -28,7 +27,9 @@ constexpr int kDiscardsPerTurn = 16;
 class Lingering::Leg final : public Watcher {
  public:
   Leg(Lingering& home, sys::Fd fd, Pending pending, bool reset)
-      : home_(home), fd_(std::move(fd)), pending_(std::move(pending)), reset_(reset) {}
+      : home_(home), number_(home.begun_++), fd_(std::move(fd)), pending_(std::move(pending)), reset_(reset) {
+    home_.legs_.emplace(number_, this);
+  }
 
   void Begin(double limit_ms) {
     if (home_.reactor_.Watch(fd_.get(), this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) return End(true);
@@ -48,7 +49,7 @@ class Lingering::Leg final : public Watcher {
     look_.Cancel();
     if (by_reset) sys::CloseByReset(fd_.Release());
     else fd_.Reset();
-    home_.legs_.erase(this);
+    home_.legs_.erase(number_);
     home_.reactor_.AtEndOfTurn([this] { delete this; });
   }
 
@@ -89,6 +90,7 @@ class Lingering::Leg final : public Watcher {
   }
 
   Lingering& home_;
+  const uint64_t number_;
   sys::Fd fd_;
   Pending pending_;
   const bool reset_;
@@ -104,7 +106,6 @@ Lingering::~Lingering() { Cut(); }
 void Lingering::Finish(sys::Fd fd, Pending pending, double limit_ms) {
   if (!fd.valid()) return;
   auto* leg = new Leg(*this, std::move(fd), std::move(pending), false);
-  legs_.insert(leg);
   leg->Begin(limit_ms);
 }
 
@@ -113,13 +114,11 @@ void Lingering::Reset(sys::Fd fd, Pending pending, double limit_ms) {
   // Most have nothing on the way: they need no more than a close.
   if (pending.empty() && sys::SendQueueBytes(fd.get()) == 0) return sys::CloseByReset(fd.Release());
   auto* leg = new Leg(*this, std::move(fd), std::move(pending), true);
-  legs_.insert(leg);
   leg->Begin(limit_ms);
 }
 
 void Lingering::Cut() {
-  const std::vector<Leg*> legs(legs_.begin(), legs_.end());
-  for (Leg* leg : legs) leg->End(true);
+  while (!legs_.empty()) legs_.begin()->second->End(true);
 }
 
 }  // namespace sidesplice::core

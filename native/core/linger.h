@@ -1,7 +1,8 @@
 // A leg whose session is over, but which has something to send before it may close: an abort never overtakes data.
 #pragma once
 
-#include <unordered_set>
+#include <cstdint>
+#include <map>
 
 #include "core/pending.h"
 #include "core/reactor.h"
@@ -26,7 +27,9 @@ class Lingering {
   class Leg;
 
   Reactor& reactor_;
-  std::unordered_set<Leg*> legs_;
+  /** In the order in which they came. */
+  std::map<uint64_t, Leg*> legs_;
+  uint64_t begun_ = 0;
 };
 
 }  // namespace sidesplice::core

@@ -91,7 +91,8 @@ class Outbound final : public Setup {
     // SNI holds host names only (RFC 6066 section 3).
     const bool is_name = !ParseAddress({.host = name, .port = 0}).has_value();
     job_ = HandshakeJob::Begin(core_.front(), core_.handshakes(), std::move(result.fd),
-                               {.identity = identity_,
+                               {.begin = core_.begin_handshake(),
+                                .identity = identity_,
                                 .ours = tls::Role::kClient,
                                 .peer = {.server_name = is_name ? name : "", .expect = planned_.expect},
                                 .limit_ms = std::max(1.0, limit_ms_ - took_ms)},

@@ -1,12 +1,9 @@
 // The loop of a reactor.
 #include "core/reactor.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,16 +22,13 @@ constexpr int kLongestWaitMs = 60'000;
 
 }  // namespace
 
-double NowMs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-}
+double NowMs() { return sys::ClockMs(CLOCK_MONOTONIC); }
 
 void Timer::Set(Reactor& reactor, double after_ms, std::function<void()> expire) {
   Cancel();
   reactor_ = &reactor;
   due_at_ = NowMs() + std::max(after_ms, 0.0);
+  number_ = reactor.timers_set_++;
   expire_ = std::move(expire);
   reactor.timers_.insert(this);
 }
@@ -48,13 +42,19 @@ void Timer::Cancel() {
 
 Reactor::~Reactor() { Stop(); }
 
+int Reactor::Open() {
+  const int epoll = sys::EpollCreate();
+  if (epoll < 0) return epoll;
+  epoll_ = sys::Fd(epoll);
+  const int wake = sys::EventFd();
+  if (wake < 0) return wake;
+  wake_ = sys::Fd(wake);
+  return sys::EpollControl(epoll, EPOLL_CTL_ADD, wake, EPOLLIN, nullptr);
+}
+
 int Reactor::Start(const char* name, int niceness) {
-  epoll_ = sys::Fd(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll_.valid()) return -errno;
-  wake_ = sys::Fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-  if (!wake_.valid()) return -errno;
-  const int watched = sys::EpollControl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), EPOLLIN, nullptr);
-  if (watched < 0) return watched;
+  const int opened = Open();
+  if (opened < 0) return opened;
   name_ = name;
   niceness_ = niceness;
   const int failed = pthread_create(&thread_, nullptr, RunThread, this);
@@ -68,10 +68,14 @@ void* Reactor::RunThread(void* reactor) {
 }
 
 void Reactor::Stop() {
-  if (!std::exchange(running_, false)) return;
-  stopping_.store(true);
+  if (!wake_.valid() || stopping_.exchange(true)) return;
   Post([] {});
-  pthread_join(thread_, nullptr);
+  if (std::exchange(running_, false)) {
+    pthread_join(thread_, nullptr);
+    return;
+  }
+  while (Turn()) {
+  }
 }
 
 void Reactor::Post(Task task) {
@@ -82,8 +86,7 @@ void Reactor::Post(Task task) {
     posted_.push_back(std::move(task));
   }
   if (!first) return;
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
+  sys::Notify(wake_.get());
 }
 
 int Reactor::Watch(int fd, Watcher* watcher, uint32_t events) {
@@ -102,36 +105,39 @@ void Reactor::Run() {
     const auto tid = static_cast<id_t>(syscall(SYS_gettid));
     setpriority(PRIO_PROCESS, tid, getpriority(PRIO_PROCESS, tid) + niceness_);
   }
-  epoll_event events[kEventsPerTurn];
-  for (;;) {
-    const bool stop = stopping_.load();
-    RunPosted();
-    if (stop) {
-      // What was put off is done yet: objects end there.
-      while (!next_.empty() || !ending_.empty()) {
-        RunNext();
-        RunEnding();
-      }
-      return;
-    }
-    const int ready = sys::EpollWait(epoll_.get(), events, kEventsPerTurn, WaitMs());
-    delivering_ = true;
-    for (int at = 0; at < ready; at++) {
-      auto* watcher = static_cast<Watcher*>(events[at].data.ptr);
-      if (watcher == nullptr) {
-        uint64_t count = 0;
-        [[maybe_unused]] const ssize_t taken = read(wake_.get(), &count, sizeof(count));
-        continue;
-      }
-      if (std::find(forgotten_.begin(), forgotten_.end(), watcher) == forgotten_.end())
-        watcher->OnReady(events[at].events);
-    }
-    delivering_ = false;
-    forgotten_.clear();
-    RunTimers();
-    RunNext();
-    RunEnding();
+  while (Turn()) {
   }
+}
+
+bool Reactor::Turn() {
+  const bool stop = stopping_.load();
+  RunPosted();
+  if (stop) {
+    // What was put off is done yet: objects end there.
+    while (!next_.empty() || !ending_.empty()) {
+      RunNext();
+      RunEnding();
+    }
+    return false;
+  }
+  epoll_event events[kEventsPerTurn];
+  const int ready = sys::EpollWait(epoll_.get(), events, kEventsPerTurn, WaitMs());
+  delivering_ = true;
+  for (int at = 0; at < ready; at++) {
+    auto* watcher = static_cast<Watcher*>(events[at].data.ptr);
+    if (watcher == nullptr) {
+      sys::TakeNotice(wake_.get());
+      continue;
+    }
+    if (std::find(forgotten_.begin(), forgotten_.end(), watcher) == forgotten_.end())
+      watcher->OnReady(events[at].events);
+  }
+  delivering_ = false;
+  forgotten_.clear();
+  RunTimers();
+  RunNext();
+  RunEnding();
+  return true;
 }
 
 void Reactor::RunNext() {

@@ -47,6 +47,8 @@ class Timer {
   friend class Reactor;
   Reactor* reactor_ = nullptr;
   double due_at_ = 0;
+  /** Of those that are due at the same time the one that was set first expires first. */
+  uint64_t number_ = 0;
   std::function<void()> expire_;
 };
 
@@ -61,6 +63,12 @@ class Reactor {
 
   /** 0, or the negative errno of what could not be made. `niceness` is added to that of the process (setpriority(2)). */
   [[nodiscard]] int Start(const char* name, int niceness);
+  /** As Start, without a thread: whoever opened it calls Turn, and is its thread. */
+  [[nodiscard]] int Open();
+  /** One round of the loop: what was posted, what is ready, what is due, what was put off. False once it has stopped. */
+  bool Turn();
+  /** How long the next turn would wait for an event at most. */
+  [[nodiscard]] int WaitMs() const;
   /** Runs what has been posted, then ends the thread. */
   void Stop();
 
@@ -82,7 +90,7 @@ class Reactor {
   friend class Timer;
   struct ByTime {
     bool operator()(const Timer* one, const Timer* other) const {
-      return one->due_at_ != other->due_at_ ? one->due_at_ < other->due_at_ : one < other;
+      return one->due_at_ != other->due_at_ ? one->due_at_ < other->due_at_ : one->number_ < other->number_;
     }
   };
 
@@ -92,7 +100,6 @@ class Reactor {
   void RunTimers();
   void RunNext();
   void RunEnding();
-  [[nodiscard]] int WaitMs() const;
 
   sys::Fd epoll_;
   sys::Fd wake_;
@@ -107,6 +114,7 @@ class Reactor {
   std::vector<Task> posted_;
 
   std::set<Timer*, ByTime> timers_;
+  uint64_t timers_set_ = 0;
   std::vector<Task> ending_;
   std::vector<Task> next_;
   /** Watchers that were forgotten while the events of a turn are delivered. */

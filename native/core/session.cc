@@ -6,18 +6,9 @@
 #include <utility>
 
 #include "core/reactor.h"
+#include "sys/calls.h"
 
 namespace sidesplice::core {
-
-namespace {
-
-double WallClockMs() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-}
-
-}  // namespace
 
 SessionShared::SessionShared(SessionId session, std::shared_ptr<const ListenerSpec> of,
                              std::shared_ptr<ListenerTally> counts)
@@ -25,7 +16,7 @@ SessionShared::SessionShared(SessionId session, std::shared_ptr<const ListenerSp
       spec(std::move(of)),
       tally(std::move(counts)),
       state(spec->inbound ? SessionState::kHandshaking : SessionState::kDeciding),
-      started_at_(WallClockMs()),
+      started_at_(sys::ClockMs(CLOCK_REALTIME)),
       started_ms_(NowMs()) {}
 
 void SessionShared::SetPeer(std::string peer) {

@@ -17,7 +17,7 @@ class Worker {
  public:
   explicit Worker(uint64_t rekey_after_records) : rekey_after_records_(rekey_after_records) {}
 
-  [[nodiscard]] int Start() { return reactor_.Start("relay", 0); }
+  Reactor& reactor() { return reactor_; }
   /** From any thread. */
   void Take(Session session, Legs legs, Relay::OnEnd on_end);
   void Terminate(std::vector<SessionId> sessions, const char* reason);

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -13,8 +15,29 @@
 
 namespace sidesplice::sys {
 
-const Calls kKernel = {::socket, ::connect, ::accept4, ::shutdown,  ::close,     ::recv,
-                       ::readv,  ::send,    ::sendmsg, ::epoll_ctl, ::epoll_wait};
+const Calls kKernel = {
+    .socket = ::socket,
+    .connect = ::connect,
+    .accept4 = ::accept4,
+    .shutdown = ::shutdown,
+    .close = ::close,
+    .recv = ::recv,
+    .readv = ::readv,
+    .send = ::send,
+    .sendmsg = ::sendmsg,
+    .getsockopt = ::getsockopt,
+    .setsockopt = ::setsockopt,
+    .getsockname = ::getsockname,
+    .ioctl_number = [](int fd, unsigned long request, int* number) { return ::ioctl(fd, request, number); },
+    .epoll_create1 = ::epoll_create1,
+    .epoll_ctl = ::epoll_ctl,
+    .epoll_wait = ::epoll_wait,
+    .eventfd = ::eventfd,
+    .read = ::read,
+    .write = ::write,
+    .clock_gettime = ::clock_gettime,
+    .malloc_trim = ::malloc_trim,
+};
 const Calls* calls = &kKernel;
 
 namespace {
@@ -82,6 +105,10 @@ ssize_t SendV(int fd, const iovec* parts, int count) {
   return Retried([&] { return calls->sendmsg(fd, &message, MSG_NOSIGNAL); });
 }
 
+int EpollCreate() {
+  return Retried([&] { return calls->epoll_create1(EPOLL_CLOEXEC); });
+}
+
 int EpollControl(int epoll, int operation, int fd, uint32_t events, void* data) {
   epoll_event event{};
   event.events = events;
@@ -95,33 +122,62 @@ int EpollWait(int epoll, epoll_event* events, int most, int timeout_ms) {
   return ready >= 0 ? ready : (errno == EINTR ? 0 : -errno);
 }
 
+int EventFd() {
+  return Retried([&] { return calls->eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); });
+}
+
+void Notify(int event) {
+  const uint64_t one = 1;
+  Retried([&] { return calls->write(event, &one, sizeof(one)); });
+}
+
+void TakeNotice(int event) {
+  uint64_t count = 0;
+  Retried([&] { return calls->read(event, &count, sizeof(count)); });
+}
+
+double ClockMs(clockid_t clock) {
+  timespec now{};
+  calls->clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+}
+
+void TrimHeap() { calls->malloc_trim(0); }
+
 void SetConnectionOptions(int fd) {
   const int on = 1;
   // A unix socket knows none of them: that they fail there is meant.
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleSeconds, sizeof(kKeepAliveIdleSeconds));
+  calls->setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  calls->setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  calls->setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleSeconds, sizeof(kKeepAliveIdleSeconds));
 }
 
 int SocketError(int fd) {
   int error = 0;
   socklen_t length = sizeof(error);
-  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+  return calls->getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+}
+
+sockaddr_storage LocalAddress(int fd) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  calls->getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
+  return address;
 }
 
 int SendQueueBytes(int fd) {
   int bytes = 0;
-  return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+  return calls->ioctl_number(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 int ReceiveQueueBytes(int fd) {
   int bytes = 0;
-  return ioctl(fd, SIOCINQ, &bytes) == 0 ? bytes : 0;
+  return calls->ioctl_number(fd, SIOCINQ, &bytes) == 0 ? bytes : 0;
 }
 
 void CloseByReset(int fd) {
   const linger at_once{.l_onoff = 1, .l_linger = 0};
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  calls->setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
   Close(fd);
 }
 

@@ -1,17 +1,18 @@
-// The system calls of the data plane, through a table that a test may replace; EINTR is handled here and nowhere else.
-// Every function returns what the call returns, or the negative errno.
+// The system calls of the data plane, through a table that a test may replace: all that it knows of the kernel, its clock among it,
+// comes from there. EINTR is handled here and nowhere else. Every function returns what the call returns, or the negative errno.
 #pragma once
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include <cstddef>
 #include <cstdint>
 
 namespace sidesplice::sys {
 
-/** The raw calls, with errno, as the C library has them. */
+/** The raw calls, with errno, as the C library has them. Set by name, so that a table of a test is the kernel's but for what it replaces. */
 struct Calls {
   int (*socket)(int, int, int);
   int (*connect)(int, const sockaddr*, socklen_t);
@@ -22,8 +23,19 @@ struct Calls {
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*send)(int, const void*, size_t, int);
   ssize_t (*sendmsg)(int, const msghdr*, int);
+  int (*getsockopt)(int, int, int, void*, socklen_t*);
+  int (*setsockopt)(int, int, int, const void*, socklen_t);
+  int (*getsockname)(int, sockaddr*, socklen_t*);
+  /** ioctl(2) with a request that fills in a number. */
+  int (*ioctl_number)(int, unsigned long, int*);
+  int (*epoll_create1)(int);
   int (*epoll_ctl)(int, int, int, epoll_event*);
   int (*epoll_wait)(int, epoll_event*, int, int);
+  int (*eventfd)(unsigned, int);
+  ssize_t (*read)(int, void*, size_t);
+  ssize_t (*write)(int, const void*, size_t);
+  int (*clock_gettime)(clockid_t, timespec*);
+  int (*malloc_trim)(size_t);
 };
 
 extern const Calls kKernel;
@@ -41,13 +53,25 @@ ssize_t ReadV(int fd, const iovec* parts, int count);
 /** Never raises SIGPIPE. */
 ssize_t Send(int fd, const void* from, size_t bytes);
 ssize_t SendV(int fd, const iovec* parts, int count);
+/** Close-on-exec. */
+int EpollCreate();
 int EpollControl(int epoll, int operation, int fd, uint32_t events, void* data);
 int EpollWait(int epoll, epoll_event* events, int most, int timeout_ms);
+/** A descriptor that is readable from `Notify` to `TakeNotice`; non-blocking, close-on-exec (eventfd(2)). */
+int EventFd();
+void Notify(int event);
+void TakeNotice(int event);
+/** Milliseconds of a clock, CLOCK_MONOTONIC or CLOCK_REALTIME. */
+double ClockMs(clockid_t clock);
+/** Has the allocator give back what it keeps (malloc_trim(3)). */
+void TrimHeap();
 
 /** What every TCP connection of the data plane is set to. */
 void SetConnectionOptions(int fd);
 /** The pending error of a socket, as a positive errno; 0 for none (SO_ERROR, socket(7)). */
 int SocketError(int fd);
+/** The address of this end. */
+sockaddr_storage LocalAddress(int fd);
 /** Bytes that have been sent and not acknowledged, or not sent yet (SIOCOUTQ, tcp(7)); 0 where that can't be told. */
 int SendQueueBytes(int fd);
 /** Bytes that wait to be read (SIOCINQ, tcp(7)). */

@@ -223,6 +223,8 @@ std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> iden
   return handshake;
 }
 
+Handshake::Handshake() = default;
+
 Handshake::~Handshake() = default;
 
 uint64_t Handshake::bytes_read() const { return wire_->bytes_read; }

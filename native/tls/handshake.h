@@ -47,17 +47,17 @@ class Handshake {
 
   /** Null where OpenSSL has no memory. */
   static std::unique_ptr<Handshake> Begin(std::shared_ptr<const Identity> identity, Role ours, int fd, Peer peer);
-  ~Handshake();
+  virtual ~Handshake();
 
-  [[nodiscard]] Step Advance();
+  [[nodiscard]] virtual Step Advance();
   /** After kDone, once. Null where the keys can't be had: then there is no relay for them. */
-  [[nodiscard]] std::unique_ptr<Secured> Take();
+  [[nodiscard]] virtual std::unique_ptr<Secured> Take();
 
   /** After kFailed. */
   [[nodiscard]] HandshakeFault fault() const { return fault_; }
   [[nodiscard]] uint8_t alert() const { return alert_; }
   [[nodiscard]] const std::string& detail() const { return detail_; }
-  [[nodiscard]] uint64_t bytes_read() const;
+  [[nodiscard]] virtual uint64_t bytes_read() const;
   [[nodiscard]] const std::shared_ptr<const Identity>& identity() const { return identity_; }
 
   /** From a context's own verification, once the chain holds: whether the peer proves who is expected. */
@@ -65,18 +65,25 @@ class Handshake {
   /** The key log of a context whose handshakes are of this class. */
   static void NoteKeyLogLine(const SSL* ssl, const char* line);
 
- private:
-  struct Wire;
-
-  Handshake() = default;
-  void NoteFailure(int ssl_error);
+ protected:
+  /** For one that goes another way to its keys: a test's, without OpenSSL. */
+  Handshake();
 
   std::shared_ptr<const Identity> identity_;
-  std::unique_ptr<Wire> wire_;
-  SslPtr ssl_;
   HandshakeFault fault_ = HandshakeFault::kProtocol;
   uint8_t alert_ = 0;
   std::string detail_;
+
+ private:
+  struct Wire;
+
+  void NoteFailure(int ssl_error);
+
+  std::unique_ptr<Wire> wire_;
+  SslPtr ssl_;
 };
+
+/** How a handshake begins: Handshake::Begin, but for tests. */
+using BeginHandshake = std::unique_ptr<Handshake> (*)(std::shared_ptr<const Identity> identity, Role ours, int fd, Handshake::Peer peer);
 
 }  // namespace sidesplice::tls

@@ -123,7 +123,21 @@ int EpollWait(int epoll, epoll_event* events, int most, int timeout_ms) {
   return fault == 0 ? ::epoll_wait(epoll, events, most, timeout_ms) : Failed(fault);
 }
 
-const sys::Calls kFaulty = {Socket, Connect, Accept, Shutdown, Close, Recv, ReadV, Send, SendMessage, EpollControl, EpollWait};
+const sys::Calls kFaulty = [] {
+  sys::Calls table = sys::kKernel;
+  table.socket = Socket;
+  table.connect = Connect;
+  table.accept4 = Accept;
+  table.shutdown = Shutdown;
+  table.close = Close;
+  table.recv = Recv;
+  table.readv = ReadV;
+  table.send = Send;
+  table.sendmsg = SendMessage;
+  table.epoll_ctl = EpollControl;
+  table.epoll_wait = EpollWait;
+  return table;
+}();
 
 }  // namespace
 
