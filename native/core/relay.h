@@ -1,13 +1,11 @@
-// Moving the bytes of one session: plaintext on one leg, TLS records on the other, two pumps, each with its own end. On one
-// worker's thread; knows nothing of how the legs came to be.
+// One session between its two legs, plaintext on one and TLS on the other: two pumps, each with its own end. What every relay has;
+// how bytes move is its kind's. On one worker's thread; knows nothing of how the legs came to be.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
 
 #include "core/linger.h"
@@ -16,7 +14,8 @@
 #include "core/scratch.h"
 #include "core/session.h"
 #include "sys/fd.h"
-#include "tls/handshake.h"
+#include "tls/alert.h"
+#include "tls/record_key.h"
 
 namespace sidesplice::core {
 
@@ -67,13 +66,15 @@ class Relay {
   /** The session is given back, for kUnused with the app's connection. The relay is gone when this returns. */
   using OnEnd = std::function<void(Session session, RelayEnd end, sys::Fd downstream)>;
 
-  static Relay* Begin(const Home& home, Session session, Legs legs, OnEnd on_end);
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
 
   /** From the same thread. */
   void Terminate(const char* reason);
   [[nodiscard]] SessionId id() const { return session_.shared->id; }
 
- private:
+ protected:
+  enum class Progress : uint8_t { kWaits, kMore, kOver };
   struct Side final : Watcher {
     explicit Side(Relay& of) : relay(of) {}
     void OnReady(uint32_t events) override;
@@ -93,66 +94,70 @@ class Relay {
     /** Our end was sent. */
     bool shut = false;
   };
-  enum class Progress : uint8_t { kWaits, kMore, kOver };
 
-  Relay(const Home& home, Session session, Legs legs, OnEnd on_end);
-  ~Relay() = default;
+  Relay(const Home& home, Session session, sys::Fd plain, sys::Fd tls, OnEnd on_end);
+  virtual ~Relay() = default;
+
+  /** Watches both legs and moves what is there. It owns itself from here on; null where it is over already. */
+  static Relay* Begin(Relay* relay);
+
+  /** From the app to the peer: moves what can be moved, `budget` at most, and the end. */
+  virtual Progress PumpOut(size_t* budget) = 0;
+  /** From the peer to the app. */
+  virtual Progress PumpIn(size_t* budget) = 0;
+  /** The last word to the peer, behind what is pending for it, and how its leg closes. */
+  virtual void FinishTls(tls::Alert alert, double limit_ms) = 0;
+  /** The leg closes by an RST behind what is pending. */
+  virtual void ResetTls(double limit_ms) = 0;
 
   [[nodiscard]] bool downstream_is_tls() const { return session_.spec().inbound; }
+  /** Runs the pumps. */
   void Run();
-  Progress PumpOut(size_t* budget);
-  Progress PumpIn(size_t* budget);
-  /** False where the relay is over. */
-  [[nodiscard]] bool SealAndSend(size_t bytes);
-  [[nodiscard]] bool QueueRecord(tls::ContentType type, std::span<const uint8_t> payload);
+  /** True where nothing is pending any more; false where it blocks, or the relay is over. */
   [[nodiscard]] bool Flush(Side& side, Pending& pending);
-  [[nodiscard]] bool RekeyIfDue();
-  [[nodiscard]] bool TakeRecords(std::span<uint8_t> received);
-  [[nodiscard]] bool TakeRecord(const tls::Opened& opened);
-  [[nodiscard]] bool TakeAlert(std::span<const uint8_t> payload);
-  [[nodiscard]] bool TakeHandshake(std::span<const uint8_t> payload);
-  [[nodiscard]] bool TakeMessage(uint8_t type, std::span<const uint8_t> body, bool ends_record);
-  [[nodiscard]] bool DeliverPlain();
-  void CountUp(size_t bytes);
-  void CountDown(size_t bytes);
+  /** The app's end was read. */
+  void PlainEnded();
+  /** The peer's end was read. */
+  void TlsEnded();
+  /** Nothing more is sent that way. */
+  void Shut(Side& side);
+  /** Came from the app, or goes to it. */
+  void CountFromPlain(size_t bytes) { downstream_is_tls() ? CountDown(bytes) : CountUp(bytes); }
+  void CountToPlain(size_t bytes) { downstream_is_tls() ? CountUp(bytes) : CountDown(bytes); }
   void NoteMoved() { moved_at_ = NowMs(); }
-  void WatchQuiet();
-  void LookAtQuiet(double limit_ms, const char* reason);
-  void SettleIfDone();
-  void Settle(double after_ms);
 
   /** A side broke; `false` for a caller that returns whether the relay lives. */
   bool Broke(bool plain, std::string detail, bool truncated = false);
   /** We refuse what the peer sent: it gets this alert. */
   bool Refuse(tls::Alert alert);
-  void End(RelayEnd end);
-  void CloseLegs(const RelayEnd& end, bool keep_downstream);
 
   const Home home_;
   Session session_;
-  OnEnd on_end_;
   Side plain_;
   Side tls_;
-  std::unique_ptr<tls::RecordKey> read_;
-  std::unique_ptr<tls::RecordKey> write_;
-  /** Sealed records for the peer, plaintext for the app, and a record of which a part has come. */
-  Pending to_tls_;
+  /** For the app. */
   Pending to_plain_;
-  Pending partial_;
-  Pending handshake_;
+  bool close_notify_sent_ = false;
+  bool over_ = false;
+
+ private:
+  void CountUp(size_t bytes);
+  void CountDown(size_t bytes);
+  void WatchQuiet();
+  void LookAtQuiet(double limit_ms, const char* reason);
+  void SettleIfDone();
+  void Settle(double after_ms);
+  void End(RelayEnd end);
+  void CloseLegs(const RelayEnd& end, bool keep_downstream);
+
+  OnEnd on_end_;
   Timer quiet_;
   double moved_at_ = 0;
   int queued_ = 0;
-  uint16_t barren_records_ = 0;
-  bool large_reads_out_ = false;
-  bool large_reads_in_ = false;
-  bool close_notify_sent_ = false;
-  /** The alert of a refusal, the last that is sent. */
-  bool alert_queued_ = false;
-  bool key_update_queued_ = false;
+  /** What the peer is told where the session does not end well. */
+  tls::Alert last_word_ = tls::Alert::kInternalError;
   bool scheduled_ = false;
   bool settling_ = false;
-  bool over_ = false;
 };
 
 }  // namespace sidesplice::core

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "core/record_relay.h"
+
 namespace sidesplice::core {
 
 void Worker::Take(Session session, Legs legs, Relay::OnEnd on_end) {
@@ -20,7 +22,7 @@ void Worker::Take(Session session, Legs legs, Relay::OnEnd on_end) {
 void Worker::Begin(Session session, Legs legs, Relay::OnEnd on_end) {
   const std::shared_ptr<SessionShared> shared = session.shared;
   const Relay::Home home{reactor_, lingering_, scratch_, moved_, rekey_after_records_};
-  Relay* relay = Relay::Begin(home, std::move(session), std::move(legs),
+  Relay* relay = RecordRelay::Begin(home, std::move(session), std::move(legs),
                               [this, on_end = std::move(on_end)](Session ended, RelayEnd end, sys::Fd downstream) {
                                 relays_.erase(ended.shared->id);
                                 load_--;

@@ -1,5 +1,5 @@
 // A relay moves bytes and ends: equal bytes, half-close, close_notify, truncation, alerts behind data, resets, time limits.
-#include "core/relay.h"
+#include "core/record_relay.h"
 
 #include <doctest/doctest.h>
 #include <sys/socket.h>

@@ -12,7 +12,7 @@
 #include <future>
 #include <tuple>
 
-#include "core/relay.h"
+#include "core/record_relay.h"
 #include "support/bytes.h"
 #include "support/record_writer.h"
 
@@ -131,7 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     session.shared = std::make_shared<core::SessionShared>(1, spec, std::make_shared<core::ListenerTally>());
     // All that was sent is there, and so is its end: what it leads to happens within.
     core::Relay* relay =
-        core::Relay::Begin({home.reactor, home.lingering, home.scratch, home.moved, kRekeyAfterRecords}, std::move(session), std::move(legs),
+        core::RecordRelay::Begin({home.reactor, home.lingering, home.scratch, home.moved, kRekeyAfterRecords}, std::move(session), std::move(legs),
                            [&](core::Session, const core::RelayEnd&, sys::Fd) { ends++; });
     if (relay != nullptr) relay->Terminate("shutdown");
     home.lingering.Cut();

@@ -59,7 +59,7 @@ RelayRig::RelayRig(RigOptions options) {
   OnThread([this, legs, options] {
     core::Session session;
     session.shared = shared_;
-    relay_ = core::Relay::Begin({reactor_, lingering_, scratch_, moved_, options.rekey_after_records}, std::move(session),
+    relay_ = core::RecordRelay::Begin({reactor_, lingering_, scratch_, moved_, options.rekey_after_records}, std::move(session),
                                 std::move(*legs), [this](core::Session, core::RelayEnd end, sys::Fd downstream) {
                                   relay_ = nullptr;
                                   given_back_ = std::move(downstream);

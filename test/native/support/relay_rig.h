@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "core/relay.h"
+#include "core/record_relay.h"
 #include "support/bytes.h"
 #include "support/record_writer.h"
 #include "support/sockets.h"
