@@ -3,6 +3,8 @@
 
 #include <openssl/pem.h>
 
+#include <ctime>
+
 #include <algorithm>
 #include <vector>
 
@@ -71,37 +73,82 @@ std::string Fingerprint(const X509* certificate) {
   return std::string(reinterpret_cast<const char*>(digest), bytes);
 }
 
-int EncodedBytes(X509* certificate) { return std::max(0, i2d_X509(certificate, nullptr)); }
-
-/** The rules that hold whatever the chain says. */
-int LeafFault(X509* leaf, STACK_OF(X509) * presented) {
+/** What a peer presented: how many bytes of certificates, and the digest of them all with what else the verdict hangs on. */
+struct Presented {
   int bytes = 0;
-  bool counted = false;
-  for (int at = 0; at < sk_X509_num(presented); at++) {
-    X509* certificate = sk_X509_value(presented, at);
-    counted = counted || certificate == leaf;
-    bytes += EncodedBytes(certificate);
-  }
-  if (!counted) bytes += EncodedBytes(leaf);
-  if (bytes > kMaxCertificateBytes) return X509_V_ERR_CERT_CHAIN_TOO_LONG;
-  return (X509_get_extension_flags(leaf) & EXFLAG_CA) != 0 ? X509_V_ERR_INVALID_CA : X509_V_OK;
+  VerifiedChains::Digest digest{};
+  /** False where it could not be made: then nothing is known of the chain, and nothing is remembered. */
+  bool digested = false;
+};
+
+Presented LookAt(X509* leaf, STACK_OF(X509) * presented, Role peer) {
+  // Fetched once, never freed, as the ciphers of records.
+  static const EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  Presented made;
+  const DigestCtxPtr digest(EVP_MD_CTX_new());
+  made.digested = digest != nullptr && EVP_DigestInit_ex2(digest.get(), kSha256, nullptr) == 1;
+  // Each with its length in front, so that no two lists of certificates read alike.
+  const auto add = [&](X509* certificate) {
+    unsigned char* encoded = nullptr;
+    const int bytes = i2d_X509(certificate, &encoded);
+    made.bytes += std::max(0, bytes);
+    made.digested = made.digested && bytes > 0 && EVP_DigestUpdate(digest.get(), &bytes, sizeof(bytes)) == 1 &&
+                    EVP_DigestUpdate(digest.get(), encoded, static_cast<size_t>(bytes)) == 1;
+    OPENSSL_free(encoded);
+  };
+  // The leaf first: a server's list begins with it, a client's may or may not.
+  add(leaf);
+  for (int at = 0; at < sk_X509_num(presented); at++)
+    if (X509* certificate = sk_X509_value(presented, at); certificate != leaf) add(certificate);
+  const auto role = static_cast<uint8_t>(peer);
+  made.digested = made.digested && EVP_DigestUpdate(digest.get(), &role, sizeof(role)) == 1 &&
+                  EVP_DigestFinal_ex(digest.get(), made.digest.data(), nullptr) == 1;
+  return made;
 }
 
-int VerifyInHandshake(X509_STORE_CTX* context, void*) {
-  const int fault = LeafFault(X509_STORE_CTX_get0_cert(context), X509_STORE_CTX_get0_untrusted(context));
-  if (fault != X509_V_OK) {
-    X509_STORE_CTX_set_error(context, fault);
-    return 0;
+/** Seconds until the first certificate of a chain is not valid any more. */
+int64_t SecondsLeft(const STACK_OF(X509) * chain) {
+  int64_t least = VerifiedChains::kLongestSeconds;
+  for (int at = 0; at < sk_X509_num(chain); at++) {
+    int days = 0;
+    int seconds = 0;
+    if (ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(sk_X509_value(chain, at))) != 1) return 0;
+    least = std::min(least, int64_t{days} * 86'400 + seconds);
   }
-  if (X509_verify_cert(context) != 1) return 0;
-  // Before our own Finished goes out: a peer that is not the one must not take us for connected.
+  return least;
+}
+
+}  // namespace
+
+bool Identity::Holds(X509_STORE_CTX* context, Role peer) const {
+  X509* leaf = X509_STORE_CTX_get0_cert(context);
+  const Presented presented = LookAt(leaf, X509_STORE_CTX_get0_untrusted(context), peer);
+  const auto refused = [&](int fault) {
+    X509_STORE_CTX_set_error(context, fault);
+    return false;
+  };
+  if (presented.bytes > kMaxCertificateBytes) return refused(X509_V_ERR_CERT_CHAIN_TOO_LONG);
+  if ((X509_get_extension_flags(leaf) & EXFLAG_CA) != 0) return refused(X509_V_ERR_INVALID_CA);
+  const int64_t now = time(nullptr);
+  if (presented.digested && verified_.Holds(presented.digest, now)) {
+    X509_STORE_CTX_set_error(context, X509_V_OK);
+    return true;
+  }
+  if (X509_verify_cert(context) != 1) return false;
+  if (presented.digested)
+    verified_.Remember(presented.digest, now, now + SecondsLeft(X509_STORE_CTX_get0_chain(context)));
+  return true;
+}
+
+int Identity::VerifyInHandshake(X509_STORE_CTX* context, void* identity) {
   const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  const Role peer = SSL_is_server(ssl) == 1 ? Role::kClient : Role::kServer;
+  if (!static_cast<const Identity*>(identity)->Holds(context, peer)) return 0;
+  // Before our own Finished goes out: a peer that is not the one must not take us for connected.
   if (Handshake::Accepts(ssl, X509_STORE_CTX_get0_cert(context))) return 1;
   X509_STORE_CTX_set_error(context, X509_V_ERR_APPLICATION_VERIFICATION);
   return 0;
 }
-
-}  // namespace
 
 std::shared_ptr<const Identity> Identity::Build(std::string_view chain_pem, std::string_view key_pem,
                                                 std::string_view roots_pem, std::string* why) {
@@ -147,15 +194,14 @@ std::shared_ptr<const Identity> Identity::Build(std::string_view chain_pem, std:
   X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(context, kMaxIntermediates);
-  SSL_CTX_set_cert_verify_callback(context, VerifyInHandshake, nullptr);
+  // Every handshake holds its identity, and its SSL the context: neither outlives what this points to.
+  SSL_CTX_set_cert_verify_callback(context, VerifyInHandshake, identity.get());
   SSL_CTX_set_keylog_callback(context, Handshake::NoteKeyLogLine);
   return identity;
 }
 
 int Identity::Verify(X509* leaf, STACK_OF(X509) * presented, Role peer) const {
   const ErrorScope errors;
-  const int fault = LeafFault(leaf, presented);
-  if (fault != X509_V_OK) return fault;
   const X509StoreCtxPtr context(X509_STORE_CTX_new());
   if (context == nullptr || X509_STORE_CTX_init(context.get(), roots_.get(), leaf, presented) != 1)
     return X509_V_ERR_OUT_OF_MEM;
@@ -163,7 +209,7 @@ int Identity::Verify(X509* leaf, STACK_OF(X509) * presented, Role peer) const {
   X509_VERIFY_PARAM* rules = X509_STORE_CTX_get0_param(context.get());
   X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN);
   X509_VERIFY_PARAM_set_depth(rules, kMaxIntermediates);
-  if (X509_verify_cert(context.get()) == 1) return X509_V_OK;
+  if (Holds(context.get(), peer)) return X509_V_OK;
   const int error = X509_STORE_CTX_get_error(context.get());
   return error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "tls/openssl_ptr.h"
+#include "tls/verified_chains.h"
 
 namespace sidesplice::tls {
 
@@ -25,10 +26,16 @@ class Identity {
    * not hold. `peer` is what the peer is in the connection.
    */
   [[nodiscard]] int Verify(X509* leaf, STACK_OF(X509) * presented, Role peer) const;
+  /** Chains that held, by handshakes and by Verify: those of this identity's roots, so that another one begins with none. */
+  [[nodiscard]] const VerifiedChains& verified() const { return verified_; }
 
  private:
   Identity() = default;
+  static int VerifyInHandshake(X509_STORE_CTX* context, void* identity);
+  /** All that does not change while a certificate is valid; `context` holds what was presented, and the fault where there is one. */
+  [[nodiscard]] bool Holds(X509_STORE_CTX* context, Role peer) const;
 
+  mutable VerifiedChains verified_;
   SslCtxPtr context_;
   X509StorePtr roots_;
   std::string trust_;

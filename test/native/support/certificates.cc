@@ -1,7 +1,9 @@
 // Making certificates.
 #include "support/certificates.h"
 
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
@@ -92,6 +94,36 @@ Certified Issue(const CertificateOptions& options, const Certified* issuer) {
   // Its extensions are looked at once, here, and not first by two threads at once.
   X509_check_purpose(certificate, -1, 0);
   return made;
+}
+
+Certified Steal(const Certified& victim) {
+  const tls::PkeyPtr other(EVP_EC_gen("P-256"));
+  BIGNUM* secret = nullptr;
+  EVP_PKEY_get_bn_param(other.get(), OSSL_PKEY_PARAM_PRIV_KEY, &secret);
+  unsigned char* shown = nullptr;
+  const size_t bytes = EVP_PKEY_get1_encoded_public_key(victim.key.get(), &shown);
+  OSSL_PARAM_BLD* parts = OSSL_PARAM_BLD_new();
+  OSSL_PARAM_BLD_push_utf8_string(parts, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0);
+  OSSL_PARAM_BLD_push_octet_string(parts, OSSL_PKEY_PARAM_PUB_KEY, shown, bytes);
+  OSSL_PARAM_BLD_push_BN(parts, OSSL_PKEY_PARAM_PRIV_KEY, secret);
+  OSSL_PARAM* of_key = OSSL_PARAM_BLD_to_param(parts);
+  EVP_PKEY_CTX* context = EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr);
+  EVP_PKEY* key = nullptr;
+  EVP_PKEY_fromdata_init(context);
+  const int made = EVP_PKEY_fromdata(context, &key, EVP_PKEY_KEYPAIR, of_key);
+  EVP_PKEY_CTX_free(context);
+  OSSL_PARAM_free(of_key);
+  OSSL_PARAM_BLD_free(parts);
+  OPENSSL_free(shown);
+  BN_free(secret);
+  if (made != 1) {
+    std::fprintf(stderr, "no key that pretends\n");
+    std::abort();
+  }
+  Certified stolen;
+  stolen.certificate = tls::X509Ptr(X509_dup(victim.certificate.get()));
+  stolen.key = tls::PkeyPtr(key);
+  return stolen;
 }
 
 Certified MakeRoot() { return Issue({.uris = {}, .ca = true, .usage = ""}, nullptr); }

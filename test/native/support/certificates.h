@@ -37,6 +37,12 @@ struct Certified {
 /** Signed by `issuer`, or by itself where there is none. */
 Certified Issue(const CertificateOptions& options, const Certified* issuer);
 
+/**
+ * `victim`'s certificate with a key that only says that it fits: its public half is the certificate's, by which OpenSSL compares, its private half
+ * is another's. What a peer presents that has copied a certificate.
+ */
+Certified Steal(const Certified& victim);
+
 /** A root. */
 Certified MakeRoot();
 
