@@ -56,6 +56,20 @@ std::vector<X509Ptr> Certificates(std::string_view pem) {
 
 int NoPassphrase(char*, int, int, void*) { return 0; }
 
+/**
+ * What leads from a leaf that stands alone to a root of ours, once for all handshakes. Without a chain OpenSSL would look for it, and verify it, in
+ * each of them (SSL_MODE_NO_AUTO_CHAIN in SSL_CTX_set_mode(3)), and send the root too, which a peer has or does not trust. Nothing is lost where none
+ * leads there: the leaf is presented alone.
+ */
+void CompleteChain(SSL_CTX* context) {
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(context, &chain);
+  if (sk_X509_num(chain) <= 0)
+    SSL_CTX_build_cert_chain(context, SSL_BUILD_CHAIN_FLAG_NO_ROOT | SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR |
+                                          SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR);
+  SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+}
+
 bool UseChain(SSL_CTX* context, std::string_view chain_pem, std::string_view key_pem) {
   std::vector<X509Ptr> chain = Certificates(chain_pem);
   if (chain.empty() || SSL_CTX_use_certificate(context, chain[0].get()) != 1) return false;
@@ -191,6 +205,7 @@ std::shared_ptr<const Identity> Identity::Build(std::string_view chain_pem, std:
   X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN);
   X509_VERIFY_PARAM_set_depth(rules, kMaxIntermediates);
   SSL_CTX_set1_cert_store(context, identity->roots_.get());
+  CompleteChain(context);
   X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(context, kMaxIntermediates);

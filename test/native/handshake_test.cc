@@ -84,6 +84,50 @@ TEST_CASE("a certificate without a URI SAN has none to tell, and that is not the
   CHECK(attempt.handshake->Take()->peer.uri_sans.empty());
 }
 
+namespace {
+
+/** The certificates that a client of ours shows a server, leaf first. */
+std::vector<std::string> PresentedBy(const std::shared_ptr<const tls::Identity>& identity) {
+  Attempt attempt = Try(Role::kServer, {}, identity);
+  REQUIRE(attempt.done);
+  std::vector<std::string> names;
+  const STACK_OF(X509)* chain = SSL_get_peer_cert_chain(attempt.peer->ssl());
+  for (int at = 0; at < sk_X509_num(chain); at++) {
+    char digest[EVP_MAX_MD_SIZE];
+    unsigned int bytes = 0;
+    X509_digest(sk_X509_value(chain, at), EVP_sha256(), reinterpret_cast<unsigned char*>(digest), &bytes);
+    names.emplace_back(digest, bytes);
+  }
+  return names;
+}
+
+std::vector<std::string> Fingerprints(const std::vector<const test::Certified*>& of) {
+  std::vector<std::string> names;
+  for (const test::Certified* one : of) {
+    char digest[EVP_MAX_MD_SIZE];
+    unsigned int bytes = 0;
+    X509_digest(one->certificate.get(), EVP_sha256(), reinterpret_cast<unsigned char*>(digest), &bytes);
+    names.emplace_back(digest, bytes);
+  }
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("what is presented is the bundle as it is, or what leads from a leaf alone to a root of ours, without the root") {
+  const test::Certified root = test::MakeRoot();
+  const test::Certified intermediate = test::Issue({.uris = {}, .ca = true, .usage = ""}, &root);
+  const test::Certified direct = test::Issue({}, &root);
+  const test::Certified below = test::Issue({}, &intermediate);
+  const test::Certified foreign = test::MakeRoot();
+  CHECK(PresentedBy(test::IdentityOf(direct, {}, {&root})) == Fingerprints({&direct}));
+  CHECK(PresentedBy(test::IdentityOf(below, {&intermediate}, {&root})) == Fingerprints({&below, &intermediate}));
+  CHECK(PresentedBy(test::IdentityOf(below, {&intermediate, &root}, {&root})) == Fingerprints({&below, &intermediate, &root}));
+  CHECK(PresentedBy(test::IdentityOf(below, {}, {&intermediate, &root})) == Fingerprints({&below, &intermediate}));
+  // Nothing leads there: a peer may know better.
+  CHECK(PresentedBy(test::IdentityOf(below, {}, {&foreign})) == Fingerprints({&below}));
+}
+
 TEST_CASE("a client sends the server name that it is given") {
   Attempt attempt = Try(Role::kClient, {});
   REQUIRE(attempt.done);
