@@ -133,7 +133,11 @@ void EngineObject::SetIdentity(const Napi::CallbackInfo& info) {
   const auto key = info[1].As<Napi::Buffer<char>>();
   const std::string roots = info[2].As<Napi::String>().Utf8Value();
   std::string why;
-  auto identity = tls::Identity::Build(chain, std::string_view(key.Data(), key.Length()), roots, &why);
+  auto identity = tls::Identity::Build({.chain_pem = chain,
+                                        .key_pem = std::string_view(key.Data(), key.Length()),
+                                        .roots_pem = roots,
+                                        .groups = info[3].As<Napi::String>().Utf8Value()},
+                                       &why);
   if (identity == nullptr) {
     Napi::Error::New(info.Env(), why).ThrowAsJavaScriptException();
     return;

@@ -19,7 +19,6 @@ constexpr const char* kSuites13 = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384
 constexpr const char* kSuites12 =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-constexpr const char* kGroups = "X25519:P-256:P-384";
 // Of OpenSSL 3.2 and later; 3.0, whose headers this compiles with, has neither them nor what they switch off.
 constexpr uint64_t kNoTxCertificateCompression = uint64_t{1} << 32;
 constexpr uint64_t kNoRxCertificateCompression = uint64_t{1} << 33;
@@ -164,8 +163,7 @@ int Identity::VerifyInHandshake(X509_STORE_CTX* context, void* identity) {
   return 0;
 }
 
-std::shared_ptr<const Identity> Identity::Build(std::string_view chain_pem, std::string_view key_pem,
-                                                std::string_view roots_pem, std::string* why) {
+std::shared_ptr<const Identity> Identity::Build(const Parts& parts, std::string* why) {
   const ErrorScope errors;
   const auto refused = [&](const char* what) {
     *why = std::string(what) + ": " + LastError();
@@ -183,12 +181,12 @@ std::shared_ptr<const Identity> Identity::Build(std::string_view chain_pem, std:
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
   SSL_CTX_set_max_cert_list(context, kMaxCertificateMessageBytes);
-  if (SSL_CTX_set_ciphersuites(context, kSuites13) != 1 || SSL_CTX_set_cipher_list(context, kSuites12) != 1 ||
-      SSL_CTX_set1_groups_list(context, kGroups) != 1)
+  if (SSL_CTX_set_ciphersuites(context, kSuites13) != 1 || SSL_CTX_set_cipher_list(context, kSuites12) != 1)
     return refused("suites");
-  if (!UseChain(context, chain_pem, key_pem)) return refused("certificate and key");
+  if (SSL_CTX_set1_groups_list(context, parts.groups.c_str()) != 1) return refused("groups");
+  if (!UseChain(context, parts.chain_pem, parts.key_pem)) return refused("certificate and key");
 
-  const std::vector<X509Ptr> roots = Certificates(roots_pem);
+  const std::vector<X509Ptr> roots = Certificates(parts.roots_pem);
   if (roots.empty()) return refused("roots");
   identity->roots_ = X509StorePtr(X509_STORE_new());
   std::vector<std::string> fingerprints;

@@ -14,9 +14,15 @@ enum class Role { kServer, kClient };
 
 class Identity {
  public:
+  struct Parts {
+    std::string_view chain_pem;
+    std::string_view key_pem;
+    std::string_view roots_pem;
+    /** Best first, as SSL_CTX_set1_groups_list(3) takes them. */
+    std::string groups = "X25519:P-256:P-384";
+  };
   /** Null where OpenSSL does not take it; `why` says what it said. */
-  static std::shared_ptr<const Identity> Build(std::string_view chain_pem, std::string_view key_pem,
-                                               std::string_view roots_pem, std::string* why);
+  static std::shared_ptr<const Identity> Build(const Parts& parts, std::string* why);
 
   [[nodiscard]] SSL_CTX* context() const { return context_.get(); }
   /** Equal where two identities trust the same roots, whatever their order. */

@@ -2,6 +2,7 @@
 import { Option } from 'commander'
 import type { Overrides, ProcessSettings } from '../config/config.ts'
 import { isReadableByOthers } from '../config/identity-files.ts'
+import { requireKeyExchange } from '../data-plane/key-exchange.ts'
 import { requireAvailable } from '../data-plane/open.ts'
 import { uselessRules } from '../snapshot/from-config.ts'
 import type { AgentValues } from './agent-options.ts'
@@ -52,6 +53,7 @@ export async function prepare(
   const { mode, passedOver } = chooseMode(values, env)
   const prepared = await prepareMode()
   requireAvailable(prepared.settings.dataPlane)
+  requireKeyExchange(prepared.settings.keyExchange)
   const ignored = [
     ...passedOver.map(flag => [flag, 'another way to be configured goes before this one, which is ignored']),
     ...(values.pprofAddr === undefined

@@ -102,6 +102,7 @@ export class Reload {
       metrics: JSON.stringify(now.metrics) === JSON.stringify(next.metrics),
       data_plane: now.dataPlane === next.dataPlane,
       workers: now.workers === next.workers,
+      key_exchange: now.keyExchange === next.keyExchange,
       log_json: now.logJson === next.logJson,
       consul_metrics: now.consulMetrics === next.consulMetrics,
     }

@@ -27,6 +27,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const sidecar = new Sidecar({
     dataPlane: source.settings().dataPlane,
     workers: source.settings().workers,
+    keyExchange: source.settings().keyExchange,
     log,
     accessLog: () => source.settings().accessLog,
     missing: () => source.missing(),

@@ -30,6 +30,7 @@ export interface ConfigFile {
   readonly drain_delay: number
   readonly data_plane: 'auto' | 'native' | 'javascript'
   readonly workers?: number
+  readonly key_exchange: KeyExchange
   readonly log_level: LogLevel
   readonly log_json: boolean
   readonly access_log: AccessLog
@@ -52,6 +53,7 @@ export interface UpstreamEntry {
   readonly idle_timeout_ms?: number
 }
 
+export type KeyExchange = 'x25519' | 'x25519mlkem768'
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 export type AccessLog = 'all' | 'errors' | 'off'
 
@@ -62,6 +64,7 @@ export interface ProcessSettings {
   readonly dataPlane: 'auto' | 'native' | 'javascript'
   /** Undefined: as many as the process may use CPUs. */
   readonly workers: number | undefined
+  readonly keyExchange: KeyExchange
   readonly logLevel: LogLevel
   readonly logJson: boolean
   readonly accessLog: AccessLog
@@ -190,6 +193,7 @@ function typed(file: ConfigFile, folder: string): Config {
       drainDelayMs: file.drain_delay * 1000,
       dataPlane: file.data_plane,
       workers: file.workers,
+      keyExchange: file.key_exchange,
       logLevel: file.log_level,
       logJson: file.log_json,
       accessLog: file.access_log,

@@ -1,6 +1,7 @@
 // The data plane as the rest of the product knows it: it accepts, shakes hands, dials, relays, half-closes, times out and
 // counts, and holds no rule. Two stand behind it; nothing outside this folder knows which one runs.
 import type { Address } from '../address.ts'
+import type { KeyExchange } from '../config/config.ts'
 import type {
   AdmitAnswer,
   AdmitQuestion,
@@ -122,6 +123,8 @@ export interface DataPlaneOptions {
   readonly onListener?: (report: ListenerReport) => void
   /** Threads that move bytes, where they are not JavaScript's; undefined: as many as the process may use CPUs. */
   readonly workers?: number | undefined
+  /** What handshakes prefer; X25519 unless said otherwise. */
+  readonly keyExchange?: KeyExchange | undefined
 }
 
 /**

@@ -1,7 +1,7 @@
 // One sidecar, put together: desired state in, decisions to the data plane, records and reports out.
 import { formatAddress } from '../address.ts'
 import type { AskAgent } from '../authorization/authorization.ts'
-import type { AccessLog } from '../config/config.ts'
+import type { AccessLog, KeyExchange } from '../config/config.ts'
 import type {
   Counters,
   DataPlane,
@@ -27,6 +27,7 @@ export interface SidecarOptions {
   readonly dataPlane: DataPlaneChoice
   /** Of the native data plane; undefined: as many as the process may use CPUs. */
   readonly workers?: number | undefined
+  readonly keyExchange?: KeyExchange | undefined
   readonly log: Log
   /** Which sessions get a line; may change while the proxy runs. */
   readonly accessLog: () => AccessLog
@@ -55,6 +56,7 @@ export class Sidecar {
     const { log } = options
     const opened = openDataPlane(options.dataPlane, {
       workers: options.workers,
+      keyExchange: options.keyExchange,
       policy: {
         admit: (questions, answer) => {
           const snapshot = this.#snapshot

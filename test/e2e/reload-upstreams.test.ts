@@ -126,10 +126,11 @@ test('settings that need a restart are named and change nothing, the others are 
     log_json: true,
     data_plane: 'javascript',
     workers: 1,
+    key_exchange: 'x25519mlkem768',
     access_log: 'off',
   })
   const line = await pair.web.command.line('need a restart')
-  assert.match(line, / WARN .* keys=\["admin","metrics","data_plane","workers","log_json"\]$/)
+  assert.match(line, / WARN .* keys=\["admin","metrics","data_plane","workers","key_exchange","log_json"\]$/)
   await pair.web.applied(2)
   assert.equal((await pair.web.get('/live')).status, 200)
   const client = pair.connect()

@@ -47,7 +47,7 @@ int Judged(const Certified& leaf, const std::vector<const Certified*>& chain, co
 
 std::string Refused(std::string_view chain, std::string_view key, std::string_view roots) {
   std::string why;
-  return tls::Identity::Build(chain, key, roots, &why) == nullptr ? why : "";
+  return tls::Identity::Build({.chain_pem = chain, .key_pem = key, .roots_pem = roots}, &why) == nullptr ? why : "";
 }
 
 }  // namespace
@@ -173,4 +173,19 @@ TEST_CASE("trust is equal for the same roots in another order, and for nothing e
   const std::string both = test::IdentityOf(leaf, {}, {&one, &other})->trust();
   CHECK(both == test::IdentityOf(test::TheMesh().web_rsa, {}, {&other, &one})->trust());
   CHECK(both != test::IdentityOf(leaf, {}, {&one})->trust());
+}
+
+TEST_CASE("groups that this OpenSSL does not have are refused") {
+  const Certified root = test::MakeRoot();
+  const Certified leaf = Issue({}, &root);
+  const std::string chain = leaf.CertificatePem();
+  const std::string key = leaf.KeyPem();
+  const std::string roots = root.CertificatePem();
+  const auto with = [&](const char* groups) {
+    std::string why;
+    return tls::Identity::Build({.chain_pem = chain, .key_pem = key, .roots_pem = roots, .groups = groups}, &why) == nullptr ? why
+                                                                                                                              : "";
+  };
+  CHECK(with("P-256") == "");
+  CHECK(with("NOSUCHGROUP:X25519").starts_with("groups: "));
 }

@@ -4,9 +4,13 @@ import type { TestContext } from 'node:test'
 import type { Address } from '../../src/address.ts'
 import { reset } from './ends.ts'
 
+const keptBytes = 16 * 1024
+
 export interface Crossing {
   readonly towardsDialer: Socket
   readonly towardsTarget: Socket
+  /** What the target sent at first, so much of it as holds its first flight. */
+  readonly answer: () => Buffer
 }
 
 export interface Middle {
@@ -23,7 +27,11 @@ export async function openMiddle(t: TestContext, target: Address): Promise<Middl
     for (const socket of [towardsDialer, towardsTarget]) socket.on('error', () => {})
     towardsDialer.pipe(towardsTarget)
     towardsTarget.pipe(towardsDialer)
-    crossings.push({ towardsDialer, towardsTarget })
+    let kept = Buffer.alloc(0)
+    towardsTarget.on('data', (chunk: Buffer) => {
+      if (kept.length < keptBytes) kept = Buffer.concat([kept, chunk])
+    })
+    crossings.push({ towardsDialer, towardsTarget, answer: () => kept })
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.after(() => {

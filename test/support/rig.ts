@@ -1,6 +1,7 @@
 // Two sidecars and an app: app of web → A (outbound) ══ mutual TLS ══ B (inbound) → app of db.
 import type { TestContext } from 'node:test'
 import type { Address } from '../../src/address.ts'
+import type { KeyExchange } from '../../src/config/config.ts'
 import type { ListenerSpec, PlannedAttempt } from '../../src/data-plane/interface.ts'
 import type { DataPlaneUnderTest } from './data-planes.ts'
 import { type App, connect, type End, openApp } from './ends.ts'
@@ -14,6 +15,8 @@ export interface RigOptions {
   /** Settings of A's listener and of B's. */
   readonly outbound?: Partial<ListenerSpec>
   readonly inbound?: Partial<ListenerSpec>
+  /** What A prefers, and B. */
+  readonly keyExchange?: { readonly a?: KeyExchange; readonly b?: KeyExchange }
 }
 
 export interface Rig {
@@ -36,7 +39,7 @@ export async function openRig(
 ): Promise<Rig> {
   const host = options.host ?? '127.0.0.1'
   const app = await openApp(t, { host, ...(options.serve !== undefined && { serve: options.serve }) })
-  const b = new Sidecar(t, under)
+  const b = new Sidecar(t, under, { keyExchange: options.keyExchange?.b })
   b.setIdentity(mesh.db, mesh.root)
   b.admits(app.address)
   const publicAddress = await b.listenAt({
@@ -44,7 +47,7 @@ export async function openRig(
     bind: { host, port: 0 },
     ...options.inbound,
   })
-  const a = new Sidecar(t, under)
+  const a = new Sidecar(t, under, { keyExchange: options.keyExchange?.a })
   a.setIdentity(mesh.web, mesh.root)
   a.routes([endpoint(publicAddress)])
   const address = await a.listenAt({ direction: 'outbound', bind: { host, port: 0 }, ...options.outbound })

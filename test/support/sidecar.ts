@@ -6,6 +6,7 @@ import type {
   AdmitAnswer,
   AdmitQuestion,
   DataPlane,
+  DataPlaneOptions,
   ListenerReport,
   ListenerSpec,
   Plan,
@@ -46,10 +47,15 @@ export class Sidecar {
   route: Answering<RouteQuestion, RouteAnswer>
   #taken = 0
 
-  constructor(t: TestContext, under: DataPlaneUnderTest) {
+  constructor(
+    t: TestContext,
+    under: DataPlaneUnderTest,
+    options: Pick<DataPlaneOptions, 'keyExchange'> = {},
+  ) {
     this.admit = (question, answer) => answer(this.refusal(question, 'denied'))
     this.route = (question, answer) => answer(this.refusal(question, 'not_routed'))
     this.plane = under.open({
+      ...options,
       policy: {
         admit: (questions, answer) => {
           for (const question of questions) {

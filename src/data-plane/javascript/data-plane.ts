@@ -15,6 +15,7 @@ import type {
   SessionView,
   TerminationReason,
 } from '../interface.ts'
+import { groupsOf } from '../key-exchange.ts'
 import { ListeningSockets } from '../listening-sockets.ts'
 import { Questions } from '../questions.ts'
 import type { Core } from './core.ts'
@@ -46,6 +47,7 @@ export class JavascriptDataPlane implements DataPlane {
   readonly #sessions = new Map<SessionId, Session>()
   /** Those of peers that have not been admitted. */
   readonly #strangers = new Set<Session>()
+  readonly #groups: string
   #identity: TlsIdentity | undefined
   #generation = 0
   #nextSession = 1
@@ -53,8 +55,9 @@ export class JavascriptDataPlane implements DataPlane {
   #keys: ReadonlySet<string> = new Set()
   #onEmpty: (() => void) | undefined
 
-  constructor({ policy, onListener }: DataPlaneOptions) {
+  constructor({ policy, onListener, keyExchange = 'x25519' }: DataPlaneOptions) {
     this.#policy = policy
+    this.#groups = groupsOf(keyExchange)
     this.#core = {
       identity: () => this.#identity,
       generation: () => this.#generation,
@@ -70,7 +73,7 @@ export class JavascriptDataPlane implements DataPlane {
   }
 
   setIdentity(identity: DataPlaneIdentity): void {
-    this.#identity = buildTlsIdentity(identity)
+    this.#identity = buildTlsIdentity(identity, this.#groups)
     this.#generation = Math.max(this.#generation, identity.generation)
   }
 

@@ -32,7 +32,7 @@ const secureOptions =
   constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_CIPHER_SERVER_PREFERENCE
 
 /** @throws SidespliceError `identity_refused` */
-export function buildTlsIdentity(identity: DataPlaneIdentity): TlsIdentity {
+export function buildTlsIdentity(identity: DataPlaneIdentity, groups: string): TlsIdentity {
   try {
     const options = {
       cert: identity.chainPem,
@@ -41,7 +41,7 @@ export function buildTlsIdentity(identity: DataPlaneIdentity): TlsIdentity {
       minVersion: 'TLSv1.2',
       maxVersion: 'TLSv1.3',
       ciphers,
-      ecdhCurve: 'X25519:P-256:P-384',
+      ecdhCurve: groups,
       secureOptions,
       // A server that asks for certificates must have one (SSL_CTX_set_session_id_context(3)).
       sessionIdContext: 'sidesplice',

@@ -20,6 +20,7 @@ import type {
   SessionView,
   TerminationReason,
 } from '../interface.ts'
+import { groupsOf } from '../key-exchange.ts'
 import { ListeningSockets } from '../listening-sockets.ts'
 import { Questions } from '../questions.ts'
 import type { Addon, Batch, Engine } from './addon.ts'
@@ -50,6 +51,7 @@ export class NativeDataPlane implements DataPlane {
   /** Takes the question of a session back that has ended. */
   readonly #asked = new Map<SessionId, () => void>()
   readonly #closing = new Map<number, () => void>()
+  readonly #groups: string
   #answers: (AdmitAnswer | RouteAnswer)[] = []
   #specs: ReadonlyMap<string, ListenerSpec> = new Map()
   #wanted: ReadonlySet<string> = new Set()
@@ -57,8 +59,12 @@ export class NativeDataPlane implements DataPlane {
   #closed = false
 
   /** @throws SidespliceError `data_plane_unavailable` where threads or descriptors are lacking */
-  constructor(addon: Addon, { policy, onListener, workers = usableCpus() }: DataPlaneOptions) {
+  constructor(
+    addon: Addon,
+    { policy, onListener, workers = usableCpus(), keyExchange = 'x25519' }: DataPlaneOptions,
+  ) {
     this.#policy = policy
+    this.#groups = groupsOf(keyExchange)
     try {
       this.#engine = new addon.Engine({ workers, handshakeThreads: workers, rekeyAfterRecords }, batch =>
         this.#take(batch),
@@ -84,7 +90,7 @@ export class NativeDataPlane implements DataPlane {
   setIdentity({ chainPem, privateKey, rootsPem, generation }: DataPlaneIdentity): void {
     if (this.#closed) return
     try {
-      this.#engine.setIdentity(chainPem, privateKey, rootsPem)
+      this.#engine.setIdentity(chainPem, privateKey, rootsPem, this.#groups)
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new SidespliceError(`the TLS library refused the identity: ${why}`, {

@@ -134,8 +134,9 @@ std::shared_ptr<const tls::Identity> IdentityOf(const Certified& leaf, const std
   for (const Certified* one : chain) presented += one->CertificatePem();
   std::string trusted;
   for (const Certified* one : roots) trusted += one->CertificatePem();
+  const std::string key = leaf.KeyPem();
   std::string why;
-  std::shared_ptr<const tls::Identity> identity = tls::Identity::Build(presented, leaf.KeyPem(), trusted, &why);
+  std::shared_ptr<const tls::Identity> identity = tls::Identity::Build({.chain_pem = presented, .key_pem = key, .roots_pem = trusted}, &why);
   if (identity == nullptr) {
     std::fprintf(stderr, "no identity: %s\n", why.c_str());
     std::abort();
