@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/handshake_job.h"
+#include "core/handshake_thread.h"
 #include "core/linger.h"
 #include "core/outbox.h"
 #include "core/own_dials.h"
@@ -28,8 +29,11 @@ class Core {
   virtual std::shared_ptr<const tls::Identity> identity() = 0;
   virtual Generation generation() = 0;
   /** A thread for the next handshake. */
-  virtual Reactor& handshakes() = 0;
+  virtual HandshakeThread& handshakes() = 0;
   virtual tls::BeginHandshake begin_handshake() = 0;
+  /** A peer's handshake is about to begin; `Begun` follows, from any thread, when it has had its first step or will have none. */
+  virtual void Beginning() = 0;
+  virtual void Begun() = 0;
   /** The session relays from here on; its setup is gone. */
   virtual void StartRelay(Session session, Legs legs) = 0;
   /** From any thread: the session is over, this is its record. */

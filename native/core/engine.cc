@@ -16,6 +16,13 @@ namespace {
 // Handshakes give way to the bytes of sessions that stand. Not idle: then a busy machine would starve them.
 constexpr int kHandshakeNiceness = 10;
 constexpr uint64_t kDescriptorsPerSession = 2;
+// A full handshake's CPU on our side: 0.6 to 1 ms here (scripts/measure-handshakes.sh).
+constexpr double kHandshakeCpuMs = 1;
+// How much of its time limit a handshake may wait for its first step while its thread has a CPU for itself. At a twentieth, 500 of them for each
+// thread in the usual 10 s, one that is left a tenth of a CPU still ends them in time; and a peer whose own limit is shorter has not gone meanwhile.
+constexpr double kWaitShare = 0.05;
+// A short time limit must not have connections accepted one by one.
+constexpr uint64_t kFewestUnbegun = 16;
 // How far back a worker's bytes are looked at, and what of them makes no difference.
 constexpr double kLookMs = 100;
 constexpr uint64_t kTrifleBytes = 64 * 1024;
@@ -38,8 +45,8 @@ std::unique_ptr<Engine> Engine::Open(Options options, int* error) {
   std::unique_ptr<Engine> engine(new Engine(std::move(options)));
   int failed = engine->Start(engine->front_, "front", 0);
   for (unsigned at = 0; at < engine->options_.handshake_threads && failed == 0; at++) {
-    engine->handshakes_.push_back(std::make_unique<Reactor>());
-    failed = engine->Start(*engine->handshakes_.back(), "handshake", kHandshakeNiceness);
+    engine->handshakes_.push_back(std::make_unique<HandshakeThread>());
+    failed = engine->Start(engine->handshakes_.back()->reactor(), "handshake", kHandshakeNiceness);
   }
   for (unsigned at = 0; at < engine->options_.workers && failed == 0; at++) {
     engine->workers_.push_back(std::make_unique<Worker>(engine->options_.rekey_after_records));
@@ -56,7 +63,7 @@ int Engine::Start(Reactor& reactor, const char* name, int niceness) const {
 
 std::vector<Reactor*> Engine::Reactors() {
   std::vector<Reactor*> all = {&front_};
-  for (const std::unique_ptr<Reactor>& handshakes : handshakes_) all.push_back(handshakes.get());
+  for (const std::unique_ptr<HandshakeThread>& handshakes : handshakes_) all.push_back(&handshakes->reactor());
   for (const std::unique_ptr<Worker>& worker : workers_) all.push_back(&worker->reactor());
   return all;
 }
@@ -210,7 +217,7 @@ void Engine::Close() {
     none_live_.wait(lock, [this] { return live_ == 0; });
   }
   for (const std::unique_ptr<Worker>& worker : workers_) worker->Stop();
-  for (const std::unique_ptr<Reactor>& handshakes : handshakes_) handshakes->Stop();
+  for (const std::unique_ptr<HandshakeThread>& handshakes : handshakes_) handshakes->reactor().Stop();
   front_.Post([this] {
     lingering_.Cut();
     trim_.Cancel();
@@ -218,7 +225,23 @@ void Engine::Close() {
   front_.Stop();
 }
 
-Reactor& Engine::handshakes() { return *handshakes_[next_handshake_++ % handshakes_.size()]; }
+HandshakeThread& Engine::handshakes() { return *handshakes_[next_handshake_++ % handshakes_.size()]; }
+
+void Engine::Begun() {
+  unbegun_--;
+  if (some_paused_) front_.Post([this] { ResumeListeners(); });
+}
+
+/**
+ * Peers that are accepted wait here for their first step, others in the kernel's backlog: none is begun that will time out. A peer that is silent
+ * after its first step costs nothing and keeps nobody out.
+ */
+bool Engine::MayBegin(const ListenerSpec& spec) const {
+  const double in_time = spec.handshake_timeout_ms * kWaitShare / kHandshakeCpuMs * static_cast<double>(handshakes_.size());
+  const uint64_t most = options_.unbegun_handshakes != 0 ? options_.unbegun_handshakes
+                                                         : std::max(kFewestUnbegun, static_cast<uint64_t>(in_time));
+  return unbegun_ < most;
+}
 
 void Engine::Accepted(Listener& listener, sys::Fd fd, const sockaddr_storage& from) {
   sys::SetConnectionOptions(fd.get());
@@ -253,6 +276,7 @@ void Engine::Adopt(std::unique_ptr<Setup> setup) {
 bool Engine::HasRoom(const Listener& listener) const {
   const ListenerSpec& spec = *listener.spec();
   if (listener.tally()->waiting >= spec.max_waiting) return false;
+  if (spec.inbound && !MayBegin(spec)) return false;
   const uint64_t sessions = live_ + 1;
   if (sessions * kDescriptorsPerSession + kDescriptorHeadroom > descriptors_) return false;
   return !spec.inbound || (strangers_ + 1) * kDescriptorsPerSession * 2 + kDescriptorHeadroom <= descriptors_;

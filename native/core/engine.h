@@ -26,6 +26,8 @@ class Engine final : private Core {
     unsigned workers = 1;
     unsigned handshake_threads = 1;
     uint64_t rekey_after_records = 0;
+    /** Handshakes of peers that may wait for their first step; 0 for what the threads can do in time. */
+    uint64_t unbegun_handshakes = 0;
     /** Called from any thread where there is something to take. */
     std::function<void()> wake;
     /**
@@ -77,8 +79,10 @@ class Engine final : private Core {
   OwnDials& own_dials() override { return *own_dials_; }
   std::shared_ptr<const tls::Identity> identity() override;
   Generation generation() override { return generation_.load(); }
-  Reactor& handshakes() override;
+  HandshakeThread& handshakes() override;
   tls::BeginHandshake begin_handshake() override { return options_.begin_handshake; }
+  void Beginning() override { unbegun_++; }
+  void Begun() override;
   void StartRelay(Session session, Legs legs) override;
   void Finish(Session session, std::string reason, std::optional<std::string> detail) override;
   void Release(Setup* setup) override;
@@ -89,6 +93,7 @@ class Engine final : private Core {
   [[nodiscard]] int Start(Reactor& reactor, const char* name, int niceness) const;
   void Accepted(Listener& listener, sys::Fd fd, const sockaddr_storage& from);
   [[nodiscard]] bool HasRoom(const Listener& listener) const;
+  [[nodiscard]] bool MayBegin(const ListenerSpec& spec) const;
   void ResumeListeners();
   void OnRelayEnd(Session session, const RelayEnd& end, sys::Fd downstream);
   void Retry(Session session, sys::Fd downstream);
@@ -101,7 +106,7 @@ class Engine final : private Core {
   const std::shared_ptr<OwnDials> own_dials_ = std::make_shared<OwnDials>();
   Reactor front_;
   Lingering lingering_{front_};
-  std::vector<std::unique_ptr<Reactor>> handshakes_;
+  std::vector<std::unique_ptr<HandshakeThread>> handshakes_;
   std::vector<std::unique_ptr<Worker>> workers_;
   const uint64_t descriptors_;
 
@@ -116,6 +121,8 @@ class Engine final : private Core {
   std::mutex live_mutex_;
   std::condition_variable none_live_;
   std::atomic<bool> some_paused_{false};
+  // Of peers that were accepted: handshakes that wait for their first step.
+  std::atomic<uint64_t> unbegun_{0};
 
   // On the front's thread.
   std::map<uint32_t, std::unique_ptr<Listener>> listeners_;

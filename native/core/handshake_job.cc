@@ -7,13 +7,25 @@
 
 namespace sidesplice::core {
 
-std::shared_ptr<HandshakeJob> HandshakeJob::Begin(Reactor& home, Reactor& worker, sys::Fd fd, Options options,
+namespace {
+
+// From here on a peer that has gone meanwhile is looked for: what its handshake would cost is another's who still waits.
+constexpr double kLateMs = 100;
+
+}  // namespace
+
+std::shared_ptr<HandshakeJob> HandshakeJob::Begin(Reactor& home, HandshakeThread& thread, sys::Fd fd, Options options,
                                                   OnDone on_done) {
-  std::shared_ptr<HandshakeJob> job(new HandshakeJob(home, worker));
+  std::shared_ptr<HandshakeJob> job(new HandshakeJob(home, thread.reactor()));
   job->on_done_ = std::move(on_done);
   job->fd_ = std::move(fd);
   job->started_ms_ = NowMs();
-  worker.Post([job, options = std::move(options)]() mutable { job->Start(std::move(options)); });
+  const auto urgency =
+      options.ours == tls::Role::kClient ? HandshakeThread::Urgency::kAtOnce : HandshakeThread::Urgency::kInTurn;
+  thread.Begin(urgency, [job, options = std::move(options)]() mutable {
+    job->Start(options);
+    if (options.on_begun) options.on_begun();
+  });
   return job;
 }
 
@@ -22,15 +34,15 @@ void HandshakeJob::Cancel() {
   worker_.Post([job = shared_from_this()] { job->Drop(); });
 }
 
-void HandshakeJob::Start(Options options) {
+void HandshakeJob::Start(Options& options) {
+  // Cancelled while it waited.
+  if (!fd_.valid()) return;
+  if (options.ours == tls::Role::kServer && NowMs() - started_ms_ > kLateMs && sys::HasHungUp(fd_.get()))
+    return Fail("closed by the peer");
   limit_ms_ = options.limit_ms;
   handshake_ = options.begin(options.identity, options.ours, fd_.get(), std::move(options.peer));
   const int watched = worker_.Watch(fd_.get(), this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
-  if (handshake_ == nullptr || watched < 0) {
-    HandshakeResult result;
-    result.detail = watched < 0 ? sys::ErrorName(-watched) : "no memory";
-    return Done(std::move(result));
-  }
+  if (handshake_ == nullptr || watched < 0) return Fail(watched < 0 ? sys::ErrorName(-watched) : "no memory");
   // What the thread was late by is no fault of the peer: it counts from here.
   limit_.Set(worker_, limit_ms_, [this] {
     HandshakeResult result;
@@ -38,6 +50,15 @@ void HandshakeJob::Start(Options options) {
     Done(std::move(result));
   });
   Advance();
+}
+
+void HandshakeJob::Fail(std::string detail) {
+  HandshakeResult result;
+  result.fault = tls::HandshakeFault::kClosed;
+  result.detail = std::move(detail);
+  // It said something, though nobody has read it.
+  result.bytes_read = static_cast<uint64_t>(sys::ReceiveQueueBytes(fd_.get()));
+  Done(std::move(result));
 }
 
 void HandshakeJob::OnReady(uint32_t) { Advance(); }

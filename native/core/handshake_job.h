@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "core/handshake_thread.h"
 #include "core/reactor.h"
 #include "sys/fd.h"
 #include "tls/handshake.h"
@@ -33,19 +34,23 @@ class HandshakeJob final : public Watcher, public std::enable_shared_from_this<H
     tls::Role ours = tls::Role::kServer;
     tls::Handshake::Peer peer;
     double limit_ms = 0;
+    /** Called on the handshake's thread when its first step is over, once, also where it was cancelled before. */
+    std::function<void()> on_begun = {};
   };
   /** Called on `home`, unless it was cancelled before. */
   using OnDone = std::function<void(HandshakeResult)>;
 
   /** From `home`'s thread. */
-  static std::shared_ptr<HandshakeJob> Begin(Reactor& home, Reactor& worker, sys::Fd fd, Options options, OnDone on_done);
+  static std::shared_ptr<HandshakeJob> Begin(Reactor& home, HandshakeThread& thread, sys::Fd fd, Options options,
+                                             OnDone on_done);
   /** From `home`'s thread: `on_done` is not called any more, and the connection is reset. */
   void Cancel();
   void OnReady(uint32_t events) override;
 
  private:
   HandshakeJob(Reactor& home, Reactor& worker) : home_(home), worker_(worker) {}
-  void Start(Options options);
+  void Start(Options& options);
+  void Fail(std::string detail);
   void Advance();
   void Done(HandshakeResult result);
   void Drop();

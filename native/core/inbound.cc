@@ -20,12 +20,14 @@ class Inbound final : public Setup {
   void Begin() override {
     std::shared_ptr<const tls::Identity> identity = core_.identity();
     if (identity == nullptr) return Abort("no_identity");
+    core_.Beginning();
     job_ = HandshakeJob::Begin(core_.front(), core_.handshakes(), std::move(downstream_),
                                {.begin = core_.begin_handshake(),
                                 .identity = std::move(identity),
                                 .ours = tls::Role::kServer,
                                 .peer = {},
-                                .limit_ms = session_.spec().handshake_timeout_ms},
+                                .limit_ms = session_.spec().handshake_timeout_ms,
+                                .on_begun = [&core = core_] { core.Begun(); }},
                                [this](HandshakeResult result) { OnHandshake(std::move(result)); });
   }
 

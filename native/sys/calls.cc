@@ -165,6 +165,13 @@ sockaddr_storage LocalAddress(int fd) {
   return address;
 }
 
+bool HasHungUp(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof(info);
+  if (calls->getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  return info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE;
+}
+
 int SendQueueBytes(int fd) {
   int bytes = 0;
   return calls->ioctl_number(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;

@@ -72,6 +72,8 @@ void SetConnectionOptions(int fd);
 int SocketError(int fd);
 /** The address of this end. */
 sockaddr_storage LocalAddress(int fd);
+/** Whether the other end of a TCP connection has closed it, with whatever it sent before (TCP_INFO, tcp(7)). */
+bool HasHungUp(int fd);
 /** Bytes that have been sent and not acknowledged, or not sent yet (SIOCOUTQ, tcp(7)); 0 where that can't be told. */
 int SendQueueBytes(int fd);
 /** Bytes that wait to be read (SIOCINQ, tcp(7)). */

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/certificates.h"
+#include "tls/openssl_ptr.h"
 #include "support/world.h"
 
 using namespace sidesplice;
@@ -150,6 +151,63 @@ TEST_CASE("clients that reset at any point leave nothing") {
     CHECK(world.Travel(BytesOf("and then")).back == BytesOf("and then"));
     CHECK(world.AllEnded());
     CHECK(world.twice() == 0);
+  }
+  CHECK(test::DescriptorsBecome(before));
+}
+
+namespace {
+
+/** What a client of OpenSSL says first. */
+Bytes ClientHello() {
+  const tls::SslCtxPtr context(SSL_CTX_new(TLS_method()));
+  const tls::SslPtr ssl(SSL_new(context.get()));
+  BIO* out = BIO_new(BIO_s_mem());
+  SSL_set_bio(ssl.get(), BIO_new(BIO_s_mem()), out);
+  SSL_set_connect_state(ssl.get());
+  SSL_do_handshake(ssl.get());
+  char* data = nullptr;
+  const long bytes = BIO_get_mem_data(out, &data);
+  return Bytes(data, data + bytes);
+}
+
+}  // namespace
+
+TEST_CASE("with room for one handshake at a time, connections wait in the backlog and all have their turn") {
+  test::World world({.workers = 2, .handshake_threads = 2, .unbegun_handshakes = 1});
+  std::atomic<int> whole{0};
+  InParallel(kClients, [&](int client) {
+    for (int at = 0; at < kJourneysEach; at++) {
+      const Bytes data(static_cast<size_t>(100 * client + at + 1), 4);
+      if (world.Travel(data).back == data) whole++;
+    }
+  });
+  CHECK(whole == kClients * kJourneysEach);
+  CHECK(world.AllEnded());
+  CHECK(world.Reasons() == std::map<std::string, size_t>{{"closed", 2 * kClients * kJourneysEach}});
+}
+
+TEST_CASE("a flood of peers that begin a handshake and stop keeps neither other peers nor the local app out") {
+  const size_t before = test::OpenDescriptors();
+  {
+    constexpr int kFlood = 400;
+    test::World world({.workers = 1, .handshake_threads = 1, .unbegun_handshakes = 20});
+    const Bytes hello = ClientHello();
+    std::vector<sys::Fd> flood;
+    for (int at = 0; at < kFlood; at++) {
+      flood.push_back(test::ConnectTo(world.public_port()));
+      REQUIRE(test::WriteAll(flood.back().get(), hello));
+    }
+    std::atomic<int> whole{0};
+    InParallel(kClients, [&](int) {
+      for (int at = 0; at < 4; at++)
+        if (world.Travel(BytesOf("through")).back == BytesOf("through")) whole++;
+    });
+    CHECK(whole == kClients * 4);
+    flood.clear();
+    CHECK(world.AllEnded());
+    CHECK(world.Reasons()["closed"] == 2 * kClients * 4);
+    // Not one of them had been begun and given up.
+    CHECK(world.Reasons()["handshake_timeout"] == 0);
   }
   CHECK(test::DescriptorsBecome(before));
 }

@@ -62,6 +62,7 @@ World::World(WorldOptions options) {
   engine_ = core::Engine::Open({.workers = options.workers,
                                 .handshake_threads = options.handshake_threads,
                                 .rekey_after_records = options.rekey_after_records,
+                                .unbegun_handshakes = options.unbegun_handshakes,
                                 .wake =
                                     [this] {
                                       const std::lock_guard lock(mutex_);

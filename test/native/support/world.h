@@ -21,6 +21,8 @@ struct WorldOptions {
   unsigned handshake_threads = 1;
   uint64_t rekey_after_records = 1 << 24;
   double half_close_timeout_ms = kPatienceMs;
+  /** Handshakes of peers that may wait for their first step; 0 for the engine's own choice. */
+  uint64_t unbegun_handshakes = 0;
 };
 
 /** Sends back what it gets, and its end behind it. */
@@ -54,6 +56,8 @@ class World {
   [[nodiscard]] core::Engine& engine() { return *engine_; }
   /** Where a client connects. */
   [[nodiscard]] uint16_t port() const { return upstream_port_; }
+  /** Where a peer connects. */
+  [[nodiscard]] uint16_t public_port() const { return public_port_; }
   /** Sends all, closes its direction, reads to the end. */
   Journey Travel(const Bytes& bytes);
   /** Policy says no from here on, or yes again. */
