@@ -86,9 +86,10 @@ TEST_CASE("a certificate without a URI SAN has none to tell, and that is not the
 
 namespace {
 
-/** The certificates that a client of ours shows a server, leaf first. */
-std::vector<std::string> PresentedBy(const std::shared_ptr<const tls::Identity>& identity) {
-  Attempt attempt = Try(Role::kServer, {}, identity);
+/** The certificates that a server of ours shows a client, leaf first. */
+std::vector<std::string> PresentedBy(const std::shared_ptr<const tls::Identity>& identity, const test::Certified& peers_root) {
+  const test::Certified peer = test::Issue({}, &peers_root);
+  Attempt attempt = Try(Role::kServer, {.leaf = &peer}, identity);
   REQUIRE(attempt.done);
   std::vector<std::string> names;
   const STACK_OF(X509)* chain = SSL_get_peer_cert_chain(attempt.peer->ssl());
@@ -120,12 +121,12 @@ TEST_CASE("what is presented is the bundle as it is, or what leads from a leaf a
   const test::Certified direct = test::Issue({}, &root);
   const test::Certified below = test::Issue({}, &intermediate);
   const test::Certified foreign = test::MakeRoot();
-  CHECK(PresentedBy(test::IdentityOf(direct, {}, {&root})) == Fingerprints({&direct}));
-  CHECK(PresentedBy(test::IdentityOf(below, {&intermediate}, {&root})) == Fingerprints({&below, &intermediate}));
-  CHECK(PresentedBy(test::IdentityOf(below, {&intermediate, &root}, {&root})) == Fingerprints({&below, &intermediate, &root}));
-  CHECK(PresentedBy(test::IdentityOf(below, {}, {&intermediate, &root})) == Fingerprints({&below, &intermediate}));
+  CHECK(PresentedBy(test::IdentityOf(direct, {}, {&root}), root) == Fingerprints({&direct}));
+  CHECK(PresentedBy(test::IdentityOf(below, {&intermediate}, {&root}), root) == Fingerprints({&below, &intermediate}));
+  CHECK(PresentedBy(test::IdentityOf(below, {&intermediate, &root}, {&root}), root) == Fingerprints({&below, &intermediate, &root}));
+  CHECK(PresentedBy(test::IdentityOf(below, {}, {&intermediate, &root}), root) == Fingerprints({&below, &intermediate}));
   // Nothing leads there: a peer may know better.
-  CHECK(PresentedBy(test::IdentityOf(below, {}, {&foreign})) == Fingerprints({&below}));
+  CHECK(PresentedBy(test::IdentityOf(below, {}, {&foreign}), foreign) == Fingerprints({&below}));
 }
 
 TEST_CASE("a client sends the server name that it is given") {
