@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { addon, type Suite, suites } from './suites.ts'
 import { withoutNativeVariable } from './support/data-planes.ts'
 import { findSecrets } from './support/secrets.ts'
+import { sidecarPlanesVariable } from './support/sidecar-planes.ts'
 
 interface Sum {
   passed: number
@@ -41,11 +42,19 @@ for (const suite of suites.filter(({ name }) => names.length === 0 || names.incl
   }
   const withoutNative = suite.onBothDataPlanes === true && addon().length > 0
   if (withoutNative) leftOut.push(`${suite.name} on native (missing: ${addon().join(', ')})`)
-  say(`\n=== ${suite.name}, Node ${process.versions.node}${withoutNative ? ', on JavaScript alone' : ''}`)
-  const sum = await runSuite(suite, withoutNative ? { [withoutNativeVariable]: '1' } : {})
-  total.passed += sum.passed
-  total.failed += sum.failed
-  total.skipped += sum.skipped
+  for (const sidecars of suite.sidecars ?? ['']) {
+    const on = withoutNative ? ', on JavaScript alone' : sidecars === '' ? '' : `, sidecars on ${sidecars}`
+    say(`\n=== ${suite.name}, Node ${process.versions.node}${on}`)
+    const startedAt = performance.now()
+    const sum = await runSuite(suite, {
+      ...(withoutNative && { [withoutNativeVariable]: '1' }),
+      [sidecarPlanesVariable]: sidecars,
+    })
+    say(`=== ${suite.name}${on}: ${Math.round((performance.now() - startedAt) / 1000)} s`)
+    total.passed += sum.passed
+    total.failed += sum.failed
+    total.skipped += sum.skipped
+  }
 }
 
 const leaks = findSecrets(output, secrets)
@@ -66,15 +75,16 @@ say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(total.failed > 0 ? 1 : 0)
 
 async function runSuite({ name, files }: Suite, variables: Record<string, string>): Promise<Sum> {
-  const tally = join(output, `${name}.json`)
+  const run = [name, variables[sidecarPlanesVariable]].filter(part => part !== '').join('-')
+  const tally = join(output, `${run}.json`)
   const args = ['--test', '--test-reporter=spec', '--test-reporter-destination=stdout']
-  args.push('--test-reporter=./test/support/tally.ts', `--test-reporter-destination=${tally}`, files)
+  args.push('--test-reporter=./test/support/tally.ts', `--test-reporter-destination=${tally}`, ...files)
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, SIDESPLICE_TEST_SECRETS: secrets, SIDESPLICE_TEST_OUTPUT: output, ...variables },
   })
-  const kept = createWriteStream(join(output, `${name}.log`))
+  const kept = createWriteStream(join(output, `${run}.log`))
   for (const [from, to] of [
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],

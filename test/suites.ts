@@ -1,50 +1,103 @@
 // The suites there are, and what each needs beside npm's packages.
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { missingAddon } from './support/addon.ts'
 import { consulBinary } from './support/consul-binary.ts'
 
 export interface Suite {
   readonly name: string
-  readonly files: string
+  readonly files: readonly string[]
   /** What is missing on this machine; empty where the suite can run. */
   readonly missing: () => readonly string[]
-  /** Whether it runs on both data planes: without the addon it runs on JavaScript alone, and what is left out is named. */
+  /** Whether it has something to say of both data planes: without the addon it runs on JavaScript alone, and what is left out is named. */
   readonly onBothDataPlanes?: true
+  /**
+   * What its sidecars are asked to stand on, one run for each; support/sidecar-planes.ts reads it. Where it says nothing they choose, as
+   * they do for anybody: native, where there is an addon.
+   */
+  readonly sidecars?: readonly string[]
 }
 
 const nothing = () => []
+const consul = () => (existsSync(consulBinary) ? [] : ['consul 1.8.7'])
+const appPrograms = () => [...programs(['redis-server', 'redis-benchmark', 'pgbench']), ...postgres()]
+
+// Files in which no sidecar carries anything, or each is told its data plane: once is enough.
+const saysNothingOfPlanes = [
+  'configuration-errors',
+  'debugger',
+  'exposure',
+  'flag-mode',
+  'flags',
+  'strangers',
+]
+// Files about what is said between a sidecar and its agent; what it carries meanwhile, others are about.
+const ofTheAgent = [
+  ...['agent-https', 'agent-restarts', 'flag-mode', 'not-done', 'prepared-query', 'readme', 'requests'],
+  ...['self-registration', 'tokens'],
+]
 
 export const suites: readonly Suite[] = [
-  { name: 'unit', files: 'test/unit/**/*.test.ts', missing: nothing },
+  { name: 'unit', files: all('unit'), missing: nothing },
   {
     name: 'conformance',
-    files: 'test/conformance/**/*.test.ts',
+    files: all('conformance'),
     missing: () => programs(['openssl']),
     onBothDataPlanes: true,
   },
-  { name: 'e2e', files: 'test/e2e/**/*.test.ts', missing: nothing },
+  { name: 'e2e', files: all('e2e'), missing: nothing, onBothDataPlanes: true },
   {
-    name: 'apps',
-    files: 'test/apps/**/*.test.ts',
-    missing: () => [...programs(['redis-server', 'redis-benchmark', 'pgbench']), ...postgres()],
+    name: 'e2e-javascript',
+    files: all('e2e', saysNothingOfPlanes),
+    missing: nothing,
+    sidecars: ['javascript'],
+  },
+  { name: 'apps', files: all('apps'), missing: appPrograms, onBothDataPlanes: true },
+  { name: 'apps-javascript', files: all('apps'), missing: appPrograms, sidecars: ['javascript'] },
+  { name: 'consul', files: all('consul'), missing: consul, onBothDataPlanes: true },
+  {
+    name: 'consul-javascript',
+    files: all('consul', ofTheAgent),
+    missing: consul,
+    sidecars: ['javascript'],
   },
   {
-    name: 'consul',
-    files: 'test/consul/**/*.test.ts',
-    missing: () => (existsSync(consulBinary) ? [] : ['consul 1.8.7']),
+    // One data plane dials, the other is dialed: whatever crosses the wire between two sidecars.
+    name: 'mixed',
+    files: [
+      ...only('e2e', ['access-log', 'metrics', 'reload-allow', 'reload-certificates', 'stop', 'traffic']),
+      ...only('consul', ['deny', 'mesh', 'scenarios']),
+    ],
+    missing: () => [...addon(), ...consul()],
+    sidecars: ['native,javascript', 'javascript,native'],
   },
   {
     name: 'native',
-    files: 'test/native/**/*.test.ts',
+    files: all('native'),
     missing: () => [
       ...addon(),
       ...programs(['cmake', 'ninja', 'gcc', 'g++', 'readelf', 'clang++-14']),
       ...headers({ 'libssl-dev': 'openssl/ssl.h', 'doctest-dev': 'doctest/doctest.h' }),
     ],
   },
-  { name: 'package', files: 'test/package/**/*.test.ts', missing: () => programs(['npm']) },
+  { name: 'package', files: all('package'), missing: () => programs(['npm']) },
 ]
+
+/** The test files of a folder but for these: a file that is new is in every suite of its folder. */
+function all(folder: string, but: readonly string[] = []): readonly string[] {
+  const left = only(folder, but)
+  const files = readdirSync(new URL(folder, import.meta.url)).filter(name => name.endsWith('.test.ts'))
+  return files.map(name => `test/${folder}/${name}`).filter(file => !left.includes(file))
+}
+
+/** These test files of a folder; one that is not there must not go unnoticed. */
+function only(folder: string, names: readonly string[]): readonly string[] {
+  return names.map(name => {
+    const file = `${folder}/${name}.test.ts`
+    if (!existsSync(new URL(file, import.meta.url))) throw new Error(`there is no test/${file}`)
+    return `test/${file}`
+  })
+}
 
 /** Named in what is left out. */
 export function addon(): readonly string[] {

@@ -1,11 +1,11 @@
 // Section 12, scenario 5, with Consul's built-in proxy on one end: an intention that denies.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { loadAddon } from '../../src/data-plane/native/addon.ts'
 import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
 import { startMixedPair } from '../support/mixed-pair.ts'
 import { spiffeId } from '../support/pki.ts'
 import { eventually } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 
 test('where the built-in admits, a denied peer opens a connection to its app, and a live session lives on; the caller behind sidesplice hears an error', async t => {
   const agent = await startConsul(t)
@@ -37,7 +37,7 @@ test('where sidesplice admits, its app sees nothing of a denied peer, and a live
   await refused.ends()
   assert.equal(refused.received, 0)
   assert.match(await pair.sidesplice.command.line('reason=denied'), /direction=inbound/)
-  const told = 'addon' in loadAddon() ? 'access denied' : 'connection reset by peer'
+  const told = planeOf('dialing').dataPlane === 'native' ? 'access denied' : 'connection reset by peer'
   await pair.builtIn.line(told, 2)
   assert.equal(pair.web.app.connections.length, 1)
 })

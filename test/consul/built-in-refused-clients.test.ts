@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
-import { loadAddon } from '../../src/data-plane/native/addon.ts'
 import { fetchLeaf, fetchRoots } from '../support/agent-certificates.ts'
 import { startBuiltIn } from '../support/built-in.ts'
 import { freePort } from '../support/command.ts'
@@ -10,10 +9,10 @@ import { startConsul } from '../support/consul-agent.ts'
 import { connect, type End, openApp } from '../support/ends.ts'
 import { catalogHas, knowsEndpoints, type MixedEnd, passing, startMixedPair } from '../support/mixed-pair.ts'
 import { issue, spiffeId } from '../support/pki.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 
-// What runs where a sidecar is not told otherwise.
-const native = 'addon' in loadAddon()
+const native = planeOf('dialing').dataPlane === 'native'
 
 test('no certificate, a foreign CA and TLS 1.1 are refused by both ends; the built-in has dialed its app for each of them', async t => {
   const agent = await startConsul(t)

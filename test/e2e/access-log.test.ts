@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { describe, type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
-import { auto } from '../support/addon.ts'
 import { freePort, packageRoot } from '../support/command.ts'
 import { connect, reset } from '../support/ends.ts'
 import { type LogLine, parseLogLine } from '../support/log-lines.ts'
@@ -18,6 +17,7 @@ import {
   startPair,
   upstreamTo,
 } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error']
@@ -102,7 +102,7 @@ for (const format of ['text', 'JSON'] as const) {
         bytes_to_upstream: 12,
         bytes_to_downstream: 12,
         tls: 'TLSv1.3',
-        relay: auto.relay,
+        relay: planeOf('dialing').relay,
         reason: 'closed',
       })
       assert.match(String(downstream), /^127\.0\.0\.1:\d+$/)

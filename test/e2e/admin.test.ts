@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
-import { auto } from '../support/addon.ts'
 import { freePort } from '../support/command.ts'
 import { issueLeaf, mesh, spiffeId } from '../support/pki.ts'
 import {
@@ -15,6 +14,7 @@ import {
   startSidecar,
   upstreamTo,
 } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 
 const adminPaths = ['/live', '/ready', '/metrics', '/sessions', '/state']
 const metricsPaths = ['/live', '/ready', '/metrics']
@@ -148,7 +148,7 @@ describe('/state', { concurrency: 2 }, () => {
     const state = await sidecar.json<Record<string, unknown>>('/state')
     assert.equal(state.ready, true)
     assert.deepEqual(state.missing, [])
-    assert.equal(state.data_plane, auto.dataPlane)
+    assert.equal(state.data_plane, planeOf('dialing').dataPlane)
     assert.equal(state.generation, 1)
     assert.equal(state.service, 'web')
     assert.deepEqual(state.inbound, inbound)

@@ -8,9 +8,10 @@ import { formatAddress } from '../../src/address.ts'
 import { type CheckOptions, check } from '../support/check.ts'
 import { freePort, packageRoot, run } from '../support/command.ts'
 import { ask, type SidecarFile, startSidecar } from '../support/running-sidecar.ts'
+import { ownPlane } from '../support/sidecar-planes.ts'
 
 // node-gyp-build looks there first.
-const withoutAddon = { SIDESPLICE_PREBUILD: folderWithoutAddon() }
+const withoutAddon = { ...ownPlane, SIDESPLICE_PREBUILD: folderWithoutAddon() }
 after(() => rmSync(withoutAddon.SIDESPLICE_PREBUILD, { recursive: true, force: true }))
 
 test('a flag is over the file', async t => {
@@ -44,7 +45,7 @@ describe('the data plane', { concurrency: 3 }, () => {
   })
 
   test('is JavaScript where it is asked for', async t => {
-    const { command } = await startSidecar(t, { data_plane: 'javascript' })
+    const { command } = await startSidecar(t, { data_plane: 'javascript' }, { env: ownPlane })
     assert.match(await command.line('data plane chosen'), /data_plane=javascript why="asked for"$/)
   })
 
@@ -55,7 +56,7 @@ describe('the data plane', { concurrency: 3 }, () => {
   ]
   for (const [place, file, options] of places) {
     test(`native, asked for by ${place}, is refused where there is no addon that fits`, async t => {
-      const refused = await check(t, file, { ...options, env: { ...options.env, ...withoutAddon } })
+      const refused = await check(t, file, { ...options, env: { ...withoutAddon, ...options.env } })
       assert.match(
         refused.problems.join('\n'),
         /^data plane native can't run: it can not be loaded: .*file too short$/,

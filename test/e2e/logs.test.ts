@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
-import { auto } from '../support/addon.ts'
 import { connect } from '../support/ends.ts'
 import { spiffeId } from '../support/pki.ts'
 import { type Pair, startPair } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error']
 const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
@@ -64,12 +64,18 @@ test('a line has the same fields as text and as JSON', async t => {
     bytes_to_upstream: 5,
     bytes_to_downstream: 5,
     tls: 'TLSv1.3',
-    relay: auto.relay,
     reason: 'closed',
   }
-  assert.deepEqual(of(json), { ...same, direction: 'inbound', peer: spiffeId('web'), endpoint: undefined })
+  assert.deepEqual(of(json), {
+    ...same,
+    relay: planeOf('dialed').relay,
+    direction: 'inbound',
+    peer: spiffeId('web'),
+    endpoint: undefined,
+  })
   assert.deepEqual(of(text), {
     ...same,
+    relay: planeOf('dialing').relay,
     direction: 'outbound',
     peer: spiffeId('db'),
     endpoint: formatAddress(pair.dbPublic),

@@ -6,7 +6,6 @@ import net from 'node:net'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
-import { auto } from '../support/addon.ts'
 import { freePort, packageRoot } from '../support/command.ts'
 import { connect, type End } from '../support/ends.ts'
 import { type Family, parseFamilies } from '../support/metrics-format.ts'
@@ -19,6 +18,7 @@ import {
   startSidecar,
   upstreamTo,
 } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 import { until } from '../support/until.ts'
 
@@ -217,7 +217,7 @@ test('the build is named', async t => {
   const [sample] = (await scrape(sidecar)).get('sidesplice_build_info')?.samples ?? []
   const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
   const { node, openssl } = process.versions
-  assert.deepEqual(sample?.labels, { version, data_plane: auto.dataPlane, node, openssl })
+  assert.deepEqual(sample?.labels, { version, data_plane: planeOf('dialing').dataPlane, node, openssl })
   assert.equal(sample?.value, 1)
 })
 

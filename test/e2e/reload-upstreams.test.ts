@@ -6,6 +6,7 @@ import { freePort } from '../support/command.ts'
 import { connect, openApp } from '../support/ends.ts'
 import { spiffeId } from '../support/pki.ts'
 import { startPair, upstreamTo } from '../support/running-sidecar.ts'
+import { ownPlane } from '../support/sidecar-planes.ts'
 
 test('an upstream that is added is served, one that is removed is not, and sessions of both live on', async t => {
   const pair = await startPair(t)
@@ -118,7 +119,7 @@ test('two upstreams may swap their ports', async t => {
 })
 
 test('settings that need a restart are named and change nothing, the others are taken up', async t => {
-  const pair = await startPair(t)
+  const pair = await startPair(t, { webOptions: { env: ownPlane } })
   const elsewhere = formatAddress(await freePort())
   await pair.web.rewrite({
     admin: elsewhere,

@@ -6,6 +6,7 @@ import { type Address, formatAddress } from '../../src/address.ts'
 import { freePort } from '../support/command.ts'
 import { openApp } from '../support/ends.ts'
 import { startPair, startSidecar } from '../support/running-sidecar.ts'
+import { ownPlane } from '../support/sidecar-planes.ts'
 
 /** Connections that stay open and say nothing. */
 async function silent(t: TestContext, address: Address, count: number): Promise<readonly Socket[]> {
@@ -21,7 +22,7 @@ async function silent(t: TestContext, address: Address, count: number): Promise<
 
 for (const plane of ['native', 'javascript'] as const) {
   test(`silent connections to the public port leave the upstreams of the local app their descriptors (${plane})`, async t => {
-    const limited = { node: 'prlimit', nodeArgs: ['--nofile=256:256', process.execPath] }
+    const limited = { env: ownPlane, node: 'prlimit', nodeArgs: ['--nofile=256:256', process.execPath] }
     const webPublic = await freePort()
     const webApp = await openApp(t)
     const pair = await startPair(t, {

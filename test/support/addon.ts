@@ -20,12 +20,6 @@ export function missingAddon(): string | undefined {
   return statSync(addonFile()).mtimeMs < newestSource() ? 'older than native/, see npm run addon' : undefined
 }
 
-/** What `auto` comes to on this machine, in the words of logs, records and metrics. */
-export const auto =
-  'addon' in loadAddon()
-    ? ({ dataPlane: 'native', relay: 'records' } as const)
-    : ({ dataPlane: 'javascript', relay: 'javascript' } as const)
-
 function newestSource(): number {
   const native = join(packageRoot, 'native')
   const names = readdirSync(native, { recursive: true, encoding: 'utf8' })

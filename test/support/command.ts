@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Address } from '../../src/address.ts'
+import { askedFor, type Side } from './sidecar-planes.ts'
 import { until } from './until.ts'
 
 export const packageRoot = fileURLToPath(new URL('../..', import.meta.url))
@@ -26,6 +27,8 @@ export type CommandOptions = Pick<SpawnOptions, 'cwd' | 'uid' | 'gid' | 'stdio' 
   readonly node?: string
   readonly nodeArgs?: readonly string[]
   readonly bin?: string
+  /** Whose data plane is asked for, where a run is for one; that of who dials where it is not said. */
+  readonly side?: Side
 }
 
 export class Command {
@@ -95,11 +98,18 @@ export class Command {
 
 /** Starts the command; whatever the test does, it is gone afterwards. */
 export function run(t: TestContext, args: readonly string[], options: CommandOptions = {}): Command {
-  const { env, node = process.execPath, nodeArgs = [], bin: script = bin, ...rest } = options
+  const {
+    env,
+    node = process.execPath,
+    nodeArgs = [],
+    bin: script = bin,
+    side = 'dialing',
+    ...rest
+  } = options
   build()
   const child = spawn(node, [...nodeArgs, script, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SIDESPLICE_DATA_PLANE: '', NODE_OPTIONS: '', ...env },
+    env: { ...process.env, SIDESPLICE_DATA_PLANE: askedFor(side), NODE_OPTIONS: '', ...env },
     ...rest,
   })
   const command = new Command(child)

@@ -110,7 +110,8 @@ export async function startMeshPair(
   await agent.register(webService())
   await agent.register(dbService())
   const web = await startMeshSidecar(t, agent, ['--sidecar-for', 'web1', ...(options.webArgs ?? [])])
-  const db = await startMeshSidecar(t, agent, ['--sidecar-for', 'db1', ...(options.dbArgs ?? [])])
+  const dialed = { side: 'dialed' } as const
+  const db = await startMeshSidecar(t, agent, ['--sidecar-for', 'db1', ...(options.dbArgs ?? [])], dialed)
   await Promise.all([web.ready(), db.ready()])
   await eventually(
     async () =>

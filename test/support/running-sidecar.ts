@@ -161,7 +161,8 @@ export async function launchSidecar(
   const admin = await freePort()
   const whole = { admin: formatAddress(admin), ...config }
   await folder.writeConfig(whole)
-  const command = run(t, ['proxy', '--config', folder.file('sidecar.json'), ...args], options)
+  const side = service === 'db' ? 'dialed' : 'dialing'
+  const command = run(t, ['proxy', '--config', folder.file('sidecar.json'), ...args], { side, ...options })
   return new RunningSidecar({ command, folder, config: whole, admin })
 }
 
