@@ -24,7 +24,10 @@ export function parseAgentAddress(text: string, options: { readonly tls: boolean
   const unix = /^unix:(?:\/\/)?(\/.+)$/.exec(text)?.[1]
   if (unix !== undefined) return { origin: 'http://agent', socketPath: unix, prefix: '', tls: false }
   const isUrl = /^[a-z]+:\/\//i.test(text)
-  const withScheme = isUrl ? text : `${options.tls ? 'https' : 'http'}://${text}`
+  // What asks for TLS goes before a scheme that does not: a token must not leave in clear because of an older address.
+  const withScheme = isUrl
+    ? text.replace(/^http:/i, options.tls ? 'https:' : 'http:')
+    : `${options.tls ? 'https' : 'http'}://${text}`
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined
   const host = url?.hostname.replace(/^\[|\]$/g, '') ?? ''
   if (

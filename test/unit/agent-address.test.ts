@@ -24,7 +24,22 @@ for (const [text, origin, prefix = ''] of [
 
 test('a bare host is an agent by HTTPS too, where HTTPS is asked for', () => {
   assert.equal(parseAgentAddress('consul.example', { tls: true }).origin, 'https://consul.example:8500')
-  assert.equal(parseAgentAddress('http://consul.example', { tls: true }).tls, false)
+})
+
+// Of Consul 1.8.7, by CONSUL_HTTP_SSL=true: it dials https://127.0.0.1:1 for http://127.0.0.1:1, and port 443 where none is named.
+for (const [text, origin] of [
+  ['http://127.0.0.1:1', 'https://127.0.0.1:1'],
+  ['http://127.0.0.1', 'https://127.0.0.1:443'],
+  ['https://127.0.0.1:1', 'https://127.0.0.1:1'],
+] as const) {
+  test(`where HTTPS is asked for ${text} is ${origin}: no scheme takes that back`, () => {
+    const { origin: got, tls } = parseAgentAddress(text, { tls: true })
+    assert.deepEqual([got, tls], [origin, true])
+  })
+}
+
+test('a scheme of HTTPS needs no other word', () => {
+  assert.equal(parseAgentAddress('https://consul.example', { tls: false }).tls, true)
 })
 
 test('what is no address is refused, without what may be a password in it', () => {
