@@ -69,6 +69,10 @@ export function startable(
     // Defaults for all upstreams, from a config entry (1.10): merged into each by the agent, and none itself.
     if (upstream.name === '*' && upstream.bindPort === 0) return false
     const because = upstreamRefusal(upstream, { proxy, reader, datacenter })
+    // Whether a gateway is on the way hangs on our own datacenter: nothing is said of it before our certificate tells that one.
+    const here = { proxy, reader, datacenter: upstream.datacenter }
+    if (because !== undefined && datacenter === undefined && upstreamRefusal(upstream, here) === undefined)
+      return false
     const place = formatAddress(bindOf(upstream))
     if (because === undefined && !taken.has(place)) {
       taken.add(place)

@@ -4,7 +4,7 @@ import { RegistrationReader } from '../../src/config/registration.ts'
 import { parseChain } from '../../src/consul/chain-follower.ts'
 import { type ProxyService, parseProxyService } from '../../src/consul/wire.ts'
 import { parseLeaf, parseTrustBundle } from '../../src/identity/identity.ts'
-import { meshState } from '../../src/snapshot/from-consul.ts'
+import { meshState, startable } from '../../src/snapshot/from-consul.ts'
 import { mesh } from '../support/pki.ts'
 import { answerOf } from '../support/written-agent.ts'
 
@@ -111,6 +111,21 @@ test('a gateway is needed on the way to another datacenter only', () => {
   )
   assert.deepEqual(upstreams, ['db', 'here', 'direct'])
   assert.match(notices.join(), /upstream away is not started: MeshGateway\.Mode local/)
+})
+
+test('nothing is said of a gateway before our own datacenter is known, and nothing then within it', () => {
+  const reader = readerWith()
+  const here = { ...upstream, DestinationName: 'here', LocalBindPort: 9193, Datacenter: 'dc1' }
+  const odd = { ...upstream, DestinationName: 'odd', LocalBindPort: 0 }
+  const proxy = service({ Upstreams: [here, odd], MeshGateway: { Mode: 'local' } })
+  reader.notices.begin()
+  assert.deepEqual(startable(proxy, { reader, datacenter: undefined }), [])
+  assert.deepEqual(reader.notices.list(), ['upstream odd is not started: it has no LocalBindPort'])
+  assert.deepEqual(
+    startable(proxy, { reader, datacenter: 'dc1' }).map(({ name }) => name),
+    ['here'],
+  )
+  assert.doesNotMatch(reader.notices.list().join(), /here/)
 })
 
 const resolver = {
