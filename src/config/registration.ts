@@ -174,7 +174,8 @@ export function publicBind(
   settings: RegistrationSettings,
   registered: { readonly address: string; readonly port: number },
 ): Address | undefined {
-  const number = settings.bindPort ?? registered.port
+  // 0 names none, to Envoy as well (agent/xds: BindPort).
+  const number = settings.bindPort || registered.port
   if (number < 1 || number > 65_535) return undefined
   const host = settings.bindAddress || registered.address || '0.0.0.0'
   return { host: parseAddress(`${host}:${number}`)?.host ?? host.replace(/^\[|\]$/g, ''), port: number }

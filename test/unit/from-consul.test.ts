@@ -112,6 +112,11 @@ test('config binds the public listener elsewhere, as Envoy does it', () => {
   assert.deepEqual(state.inbound?.bind, { host: '127.0.0.9', port: 20500 })
 })
 
+test('a bind_port of 0 and a bind_address of nothing name none: those of the registration are taken', () => {
+  const { state, warnings } = stateOf(service({ Config: { bind_address: '', bind_port: 0 } }))
+  assert.deepEqual([state.inbound?.bind, warnings], [{ host: '0.0.0.0', port: 21000 }, []])
+})
+
 test('flag over registration over default; an upstream over its proxy', () => {
   const Upstreams = [{ DestinationName: 'db', LocalBindPort: 1, Config: { connect_timeout_ms: '70' } }]
   const proxy = service({ Config: { connect_timeout_ms: 500, handshake_timeout_ms: 300.0 }, Upstreams })
