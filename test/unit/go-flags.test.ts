@@ -11,6 +11,11 @@ for (const flag of ['register', 'stale', 'log-json', 'unsafe-upstream-bind', 'co
   })
 }
 
+test('of a boolean that is given more than once the last one counts', () => {
+  assert.deepEqual(fromGoSpelling(['-register', '-stale', '-register=false']), ['--stale'])
+  assert.deepEqual(fromGoSpelling(['-register=false', '-register']), ['--register'])
+})
+
 test('what follows two dashes, and the value of a flag that is none of these, is left alone', () => {
   const args = ['--upstream=db:9191', '--', '-register=false']
   assert.deepEqual(fromGoSpelling(args), args)
