@@ -20,6 +20,8 @@ export interface IntentionsFollowerOptions {
   readonly signal: AbortSignal
   /** How often `/match` is asked where it does not block and nothing says that it has changed. */
   readonly pollMs?: number
+  /** How often the default is asked for where nothing says that it has changed. */
+  readonly defaultMs?: number
 }
 
 const blockingAnswerMs = 75_000
@@ -106,7 +108,11 @@ export class IntentionsFollower {
       parse: () => undefined,
       onValue: () => this.#matchAlarm.ring(),
       // `/match` says what is wrong; later versions may refuse the list alone.
-      onFailure: () => this.#matchAlarm.ring(),
+      onFailure: error => {
+        // An agent that is back may have another default.
+        if (error.code === 'agent_unreachable') this.#lost = true
+        this.#matchAlarm.ring()
+      },
       onContact: () => onContact('intentions list'),
       signal: AbortSignal.any([signal, this.#listStop.signal]),
     })
@@ -114,7 +120,7 @@ export class IntentionsFollower {
 
   /** The default, by asking about a source that no intention can name. Only an answer that no intention gave counts. */
   #followDefault(): Promise<void> {
-    const { service, signal, onFailure, onContact } = this.#options
+    const { service, signal, onFailure, onContact, defaultMs = askDefaultEveryMs } = this.#options
     return poll({
       client: this.#options.client,
       alarm: this.#defaultAlarm,
@@ -128,7 +134,7 @@ export class IntentionsFollower {
         const counts = !reason.startsWith('Matched ')
         this.#setDefault(counts ? (authorized ? 'allow' : 'deny') : 'unknown')
         // The agent may answer from its cache, by a rule that has gone: asked again soon.
-        return counts || this.#anyoneMatches() ? askDefaultEveryMs : askStaleMs
+        return counts || this.#anyoneMatches() ? defaultMs : askStaleMs
       },
     })
   }
