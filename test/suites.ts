@@ -22,18 +22,23 @@ const nothing = () => []
 const consul = () => (existsSync(consulBinary) ? [] : ['consul 1.8.7'])
 const appPrograms = () => [...programs(['redis-server', 'redis-benchmark', 'pgbench']), ...postgres()]
 
-// Files in which no sidecar carries anything, or each is told its data plane: once is enough.
+// Files about the process, its options, log and files, or in which each sidecar is told its data plane: once is enough.
 const saysNothingOfPlanes = [
-  'configuration-errors',
-  'debugger',
-  'exposure',
-  'flag-mode',
-  'flags',
-  'strangers',
+  ...['configuration-errors', 'debugger', 'demo', 'exposure', 'flag-mode', 'flags', 'identity-files'],
+  ...['later-versions', 'log-output', 'reload-refused', 'strangers'],
 ]
 // Files about what is said between a sidecar and its agent; what it carries meanwhile, others are about.
 const ofTheAgent = [
-  ...['agent-https', 'agent-restarts', 'flag-mode', 'not-done', 'prepared-query', 'readme', 'requests'],
+  ...[
+    'agent-access',
+    'agent-https',
+    'agent-restarts',
+    'flag-mode',
+    'not-done',
+    'prepared-query',
+    'readme',
+    'requests',
+  ],
   ...['self-registration', 'tokens'],
 ]
 

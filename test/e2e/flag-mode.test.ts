@@ -1,7 +1,8 @@
 // Options that describe a sidecar without a registration: which mode they choose, and what is refused before any agent is asked.
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { run } from '../support/command.ts'
+import { freePort, run } from '../support/command.ts'
+import { listeningPorts } from '../support/listening.ts'
 
 // Nothing of the environment that the tests run in.
 const noVariables = {
@@ -187,6 +188,14 @@ describe('usage', { concurrency: 3 }, () => {
       assert.equal(checked.code, 1)
     })
   }
+
+  test('--pprof-addr is taken, opens nothing, and is warned of', async t => {
+    const port = (await freePort()).port
+    const args = ['-service', 'web', '-http-addr', '127.0.0.1:1', '-pprof-addr', `127.0.0.1:${port}`]
+    const command = run(t, ['proxy', ...args], { env: noVariables })
+    assert.match(await command.line('has no meaning here and is ignored'), / WARN .* flag=--pprof-addr$/)
+    assert.deepEqual(listeningPorts(command.pid), [])
+  })
 
   for (const [args, env, chosen] of [
     [['--proxy-id', 'p', '--sidecar-for', 'w', '--service', 'web'], {}, ['--sidecar-for', '--service']],
