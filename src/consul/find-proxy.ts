@@ -14,18 +14,19 @@ export interface FindProxyOptions {
   /** Called at once where it has to be waited for, and each minute. */
   readonly onWaiting: (seen: { readonly services: number } | { readonly error: SidespliceError }) => void
   readonly signal: AbortSignal
+  readonly tellEveryMs?: number
 }
 
 const answerMs = 10_000
 const longestPauseMs = 2_000
-const tellEveryMs = 60_000
+const defaultTellEveryMs = 60_000
 
 /**
  * The proxy's ID as it is registered.
  * @throws SidespliceError `not_registered` when the wait is over, `ambiguous` where several proxies stand for the instance
  */
 export async function findProxy(options: FindProxyOptions): Promise<string> {
-  const { client, waitMs, onWaiting, signal } = options
+  const { client, waitMs, onWaiting, signal, tellEveryMs = defaultTellEveryMs } = options
   const startedAt = performance.now()
   const backOff = new BackOff()
   let toldAt = Number.NEGATIVE_INFINITY
