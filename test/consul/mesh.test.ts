@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startConsul } from '../support/consul-agent.ts'
-import { startMeshPair } from '../support/mesh.ts'
+import { type MeshSidecar, startMeshPair } from '../support/mesh.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 
 test('two services reach each other by their registrations alone', async t => {
   const agent = await startConsul(t)
@@ -13,6 +14,13 @@ test('two services reach each other by their registrations alone', async t => {
   await client.ends()
   const line = await pair.db.command.line('session ended')
   assert.match(line, / peer=spiffe:\/\/[0-9a-f-]+\.consul\/ns\/default\/dc\/dc1\/svc\/web /)
+})
+
+test('both sidecars stand on the data plane that this run is for', async t => {
+  const agent = await startConsul(t)
+  const { web, db } = await startMeshPair(t, agent)
+  const of = async (sidecar: MeshSidecar) => (await sidecar.state<{ data_plane: string }>()).data_plane
+  assert.deepEqual([await of(web), await of(db)], [planeOf('dialing').dataPlane, planeOf('dialed').dataPlane])
 })
 
 test('with the agent gone everything goes on, and one line says so; with another cluster it is taken up', async t => {

@@ -7,6 +7,7 @@ import { parseLogLine } from '../support/log-lines.ts'
 import { startMeshPair } from '../support/mesh.ts'
 import { sClient, tls11 } from '../support/openssl.ts'
 import { issueLeaf, issueRoot, spiffeId } from '../support/pki.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 
 // RFC 8446 section 6: certificate_required is alert 116; RFC 5246 section 7.2: handshake_failure is alert 40.
@@ -44,15 +45,20 @@ test('a public listener of a mesh', async t => {
     assert.equal((await refusal()).reason, 'handshake_failed')
   })
 
-  await t.test('refuses a name of the mesh that a CA of no mesh gives', async t => {
-    const stranger = await issueLeaf('web', await issueRoot('stranger'), { uris })
-    const peer = tlsConnect(t, pair.dbPublic, { certificate: stranger, root })
-    peer.send('hello')
-    // By alert 48 where the data plane can choose its alerts.
-    await peer.isOver()
-    assert.equal(peer.received, 0)
-    assert.equal((await refusal()).reason, 'peer_certificate_refused')
-  })
+  await t.test(
+    'refuses a name of the mesh that a CA of no mesh gives, with alert 48 on native and none on JavaScript',
+    async t => {
+      const stranger = await issueLeaf('web', await issueRoot('stranger'), { uris })
+      const peer = tlsConnect(t, pair.dbPublic, { certificate: stranger, root })
+      peer.send('hello')
+      await peer.isOver()
+      // Node closes without an alert where OpenSSL had nothing against the handshake itself; a reset may be told with it.
+      if (planeOf('dialed').dataPlane === 'native') assert.match(peer.error ?? '', /ALERT_UNKNOWN_CA$/)
+      else assert.doesNotMatch(peer.error ?? '', /ALERT/)
+      assert.equal(peer.received, 0)
+      assert.equal((await refusal()).reason, 'peer_certificate_refused')
+    },
+  )
 
   await t.test('refuses the name of another trust domain that its own CA gives', async t => {
     const foreign = await issueLeaf('web', root, { uris: [spiffeId('web', 'elsewhere.consul')] })

@@ -4,11 +4,19 @@ import { test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
 import { sendMany } from '../support/ends.ts'
 import { issueLeaf, issueRoot, mesh, spiffeId } from '../support/pki.ts'
-import { startPair } from '../support/running-sidecar.ts'
+import { type RunningSidecar, startPair } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 import { until } from '../support/until.ts'
 
 const megabyte = 1024 * 1024
+
+test('both sidecars stand on the data plane that this run is for', async t => {
+  const { web, db } = await startPair(t)
+  const of = async (sidecar: RunningSidecar) =>
+    (await sidecar.json<{ data_plane: string }>('/state')).data_plane
+  assert.deepEqual([await of(web), await of(db)], [planeOf('dialing').dataPlane, planeOf('dialed').dataPlane])
+})
 
 test('an app behind two sidecars gets every byte, both ways, and a clean end', async t => {
   const pair = await startPair(t)
