@@ -7,6 +7,7 @@ import { startConsul } from '../support/consul-agent.ts'
 import { startMeshSidecar } from '../support/mesh.ts'
 import { type IssuedCertificate, issue, issueRoot } from '../support/pki.ts'
 import { Folder } from '../support/running-sidecar.ts'
+import { noteSecret } from '../support/secrets.ts'
 
 const serverName = 'server.dc1.consul'
 
@@ -92,7 +93,9 @@ test('an agent whose certificate does not verify is not told the token', async t
   const { https } = await httpsAgent(t, folder, await authority())
   const other = await authority()
   await writeClientFiles(folder, other)
-  await writeFile(folder.file('token'), 'a-token-that-must-not-leave\n')
+  const token = 'a-token-that-must-not-leave'
+  noteSecret(token)
+  await writeFile(folder.file('token'), `${token}\n`)
   const sidecar = await startMeshSidecar(t, { address: `https://127.0.0.1:${https.port}` }, [
     ...['--sidecar-for', 'web1', '--wait', '0', '--token-file', folder.file('token')],
     ...['--ca-file', folder.file('ca.pem'), '--tls-server-name', serverName],

@@ -73,7 +73,10 @@ test('an exchange of the CA costs no connection', async t => {
 test('a sidecar that starts before its registration waits for it, and says so', async t => {
   const agent = await startConsul(t)
   const sidecar = await startMeshSidecar(t, agent, ['-sidecar-for=LATE1', '-log-level', 'INFO'])
-  await sidecar.command.line('waiting for the registration')
+  assert.match(
+    await sidecar.command.line('waiting for the registration'),
+    / WARN .*; a token without rights hides it wanted=LATE1 agent=http:\/\/127\.0\.0\.1:\d+ services_seen=0$/,
+  )
   assert.equal((await sidecar.get('/ready')).status, 503)
   const port = (await freePort()).port
   await agent.register({

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import test, { type TestContext } from 'node:test'
 import type { ClientOptions } from '../../src/consul/client.ts'
+import { until } from '../support/until.ts'
 import { startWrittenMesh } from '../support/written-mesh.ts'
 
 /** The parameters of a GET, of a GET that names a datacenter itself, and of a POST. */
@@ -56,4 +57,22 @@ test('the token goes along as it is at the time, and never in the URL; a user an
   for (const { authorization } of seen)
     assert.equal(authorization, `Basic ${Buffer.from('user:secret').toString('base64')}`)
   for (const { query } of agent.asked) assert.equal(query.toString(), '')
+})
+
+test('a blocking query that is taken back is gone at the agent too, and leaves its place to the next', async t => {
+  const agent = await startWrittenMesh(t)
+  const path = '/v1/x'
+  agent.say(path, { by: 'index', index: 7, body: [] })
+  const client = agent.client(t)
+  // More of them, one after the other, than there are connections for watches.
+  for (let at = 0; at < 10; at++) {
+    const stop = new AbortController()
+    const query = { index: '7' }
+    const asked = client.send({ lane: 'watch', path, query, timeoutMs: 60_000, signal: stop.signal })
+    await until(() => agent.waiting(path) === 1, 'the query')
+    stop.abort()
+    await assert.rejects(asked)
+    await until(() => agent.waiting(path) === 0, 'its end')
+  }
+  assert.equal(agent.asked.length, 10)
 })
