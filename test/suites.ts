@@ -29,17 +29,8 @@ const saysNothingOfPlanes = [
 ]
 // Files about what is said between a sidecar and its agent; what it carries meanwhile, others are about.
 const ofTheAgent = [
-  ...[
-    'agent-access',
-    'agent-https',
-    'agent-restarts',
-    'flag-mode',
-    'not-done',
-    'prepared-query',
-    'readme',
-    'requests',
-  ],
-  ...['self-registration', 'tokens'],
+  ...['agent-access', 'agent-https', 'agent-restarts', 'authorization-agent', 'flag-mode', 'not-done'],
+  ...['prepared-query', 'readme', 'requests', 'self-registration', 'tokens'],
 ]
 
 export const suites: readonly Suite[] = [
@@ -70,7 +61,7 @@ export const suites: readonly Suite[] = [
     // One data plane dials, the other is dialed: whatever crosses the wire between two sidecars.
     name: 'mixed',
     files: [
-      ...only('e2e', ['access-log', 'metrics', 'reload-allow', 'reload-certificates', 'stop', 'traffic']),
+      ...only('e2e', ['access-log', 'reload-allow', 'reload-certificates', 'stop', 'traffic']),
       ...only('consul', ['deny', 'mesh', 'scenarios']),
     ],
     missing: () => [...addon(), ...consul()],

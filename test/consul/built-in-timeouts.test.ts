@@ -65,7 +65,7 @@ test("the built-in keeps no upstream's connect timeout; sidesplice does, and its
 test('a built-in that stands still costs sidesplice its connect timeout, and is reached again when it goes on', async t => {
   const agent = await startConsul(t)
   const pair = await startMixedPair(t, agent, { webProxy: { Config: { connect_timeout_ms: patientMs } } })
-  pair.builtIn.signal('SIGSTOP')
+  await pair.builtIn.standStill()
   assert.equal(await pair.toBuiltIn().fails(), 'ECONNRESET')
   assert.match(await pair.sidesplice.command.line('session ended'), /reason=connect_timeout/)
   pair.builtIn.signal('SIGCONT')

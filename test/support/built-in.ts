@@ -1,5 +1,6 @@
 // Consul's built-in proxy as its users start it: `consul connect proxy` of the binary that the agent runs from.
 import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import type { TestContext } from 'node:test'
 import { Command } from './command.ts'
 import { consulBinary } from './consul-binary.ts'
@@ -31,6 +32,18 @@ export class BuiltIn extends Command {
       `registration ${count} at the built-in:\n${this.stdout}`,
       retryLimitMs,
     )
+  }
+
+  /** Stops it where it is. The signal is taken up by each of its threads in its own time: until then one may still answer. */
+  async standStill(): Promise<void> {
+    this.signal('SIGSTOP')
+    const tasks = `/proc/${this.pid}/task`
+    // proc(5): the state stands behind the name, which is in brackets.
+    const stopped = (task: string) =>
+      readFileSync(`${tasks}/${task}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .startsWith('T')
+    await until(() => readdirSync(tasks).every(stopped), 'the built-in to stand still')
   }
 
   get ports(): readonly number[] {
