@@ -74,10 +74,14 @@ if (leftOut.length > 0) {
 say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(total.failed > 0 ? 1 : 0)
 
-async function runSuite({ name, files }: Suite, variables: Record<string, string>): Promise<Sum> {
+async function runSuite(
+  { name, files, filesAtATime }: Suite,
+  variables: Record<string, string>,
+): Promise<Sum> {
   const run = [name, variables[sidecarPlanesVariable]].filter(part => part !== '').join('-')
   const tally = join(output, `${run}.json`)
   const args = ['--test', '--test-reporter=spec', '--test-reporter-destination=stdout']
+  if (filesAtATime !== undefined) args.push(`--test-concurrency=${filesAtATime}`)
   args.push('--test-reporter=./test/support/tally.ts', `--test-reporter-destination=${tally}`, ...files)
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
     cwd: root,

@@ -16,8 +16,12 @@ export interface Suite {
    * they do for anybody: native, where there is an addon.
    */
   readonly sidecars?: readonly string[]
+  /** Files at a time, where Node's choice (one less than there are cores) leaves a machine idle. */
+  readonly filesAtATime?: number
 }
 
+// Agents that elect themselves, checks and leaves that come in their own time: these files wait more than they compute.
+const waiting = { filesAtATime: 2 } as const
 const nothing = () => []
 const consul = () => (existsSync(consulBinary) ? [] : ['consul 1.8.7'])
 const appPrograms = () => [...programs(['redis-server', 'redis-benchmark', 'pgbench']), ...postgres()]
@@ -50,12 +54,13 @@ export const suites: readonly Suite[] = [
   },
   { name: 'apps', files: all('apps'), missing: appPrograms, onBothDataPlanes: true },
   { name: 'apps-javascript', files: all('apps'), missing: appPrograms, sidecars: ['javascript'] },
-  { name: 'consul', files: all('consul'), missing: consul, onBothDataPlanes: true },
+  { name: 'consul', files: all('consul'), missing: consul, onBothDataPlanes: true, ...waiting },
   {
     name: 'consul-javascript',
     files: all('consul', ofTheAgent),
     missing: consul,
     sidecars: ['javascript'],
+    ...waiting,
   },
   {
     // One data plane dials, the other is dialed: whatever crosses the wire between two sidecars.
@@ -66,6 +71,7 @@ export const suites: readonly Suite[] = [
     ],
     missing: () => [...addon(), ...consul()],
     sidecars: ['native,javascript', 'javascript,native'],
+    ...waiting,
   },
   {
     name: 'native',
