@@ -29,6 +29,8 @@ export interface BlockingQueryOptions<T> {
   readonly random?: () => number
   /** How often an endpoint is asked that gives no cursor to block by. */
   readonly pollMs?: number
+  /** At least this long between two questions, once a burst of two is used up. */
+  readonly paceMs?: number
 }
 
 // Long enough to be cheap, short enough that a dead connection is noticed soon.
@@ -40,7 +42,7 @@ const answerMs = waitMs * (17 / 16) + 10_000
 export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promise<void> {
   const { signal, pollMs = defaultPollMs } = options
   const backOff = new BackOff(options.random)
-  const pace = new Pace()
+  const pace = new Pace(options.paceMs)
   let cursor: string | undefined
   while (!signal.aborted) {
     const earlyMs = pace.take()

@@ -25,7 +25,8 @@ export interface IntentionsFollowerOptions {
 }
 
 const blockingAnswerMs = 75_000
-// A revocation takes effect within a second, also where it is the third change in one.
+// A revocation takes effect within a second, also where it is the third change in one: what announces it and what tells of it, one
+// after the other.
 const matchPaceMs = 250
 // Where nothing announces a change of the default policy.
 const askDefaultEveryMs = 5 * 60_000
@@ -114,6 +115,7 @@ export class IntentionsFollower {
         this.#matchAlarm.ring()
       },
       onContact: () => onContact('intentions list'),
+      paceMs: matchPaceMs,
       signal: AbortSignal.any([signal, this.#listStop.signal]),
     })
   }
