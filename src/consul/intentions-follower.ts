@@ -31,8 +31,9 @@ const matchPaceMs = 250
 // Where nothing announces a change of the default policy.
 const askDefaultEveryMs = 5 * 60_000
 const askStaleMs = 1_000
-// How long a rule that hid the default may keep the news of its own end: the default is asked for first.
-const holdBackMs = 1_000
+// How long a rule that hid the default may keep the news of its own end: the default is asked for first. With the two paces above it
+// stays within the second.
+const holdBackMs = 500
 
 export class IntentionsFollower {
   readonly #options: IntentionsFollowerOptions
@@ -126,6 +127,7 @@ export class IntentionsFollower {
     return poll({
       client: this.#options.client,
       alarm: this.#defaultAlarm,
+      paceMs: matchPaceMs,
       signal,
       onFailure: error => onFailure(error, 'default intention'),
       turn: async () => {

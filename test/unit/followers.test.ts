@@ -168,7 +168,7 @@ for (const stale of [0, 2]) {
     change({ rules: [], stale })
     await until(() => told.at(-1)?.defaultAction === 'allow', 'the default to be learnt', 20_000)
     const between = told.filter(({ rules, defaultAction }) => rules.length === 0 && defaultAction === 'deny')
-    // Held back for a second; an agent that answers by the old rule for longer is believed to deny.
+    // Held back for a while; an agent that answers by the old rule for longer is believed to deny.
     if (stale === 0) assert.deepEqual(between, [])
   })
 }
