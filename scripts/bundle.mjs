@@ -5,19 +5,20 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 
-// CommonJS comes whole whatever is used of it: these are taken from where the packages keep them.
+// CommonJS comes whole whatever is used of it: these are taken from where the packages keep them, and put together as their index does.
 const parts = {
-  undici: {
-    Pool: 'undici/lib/dispatcher/pool.js',
-    buildConnector: 'undici/lib/core/connect.js',
-  },
-  'prom-client': {
-    Counter: 'prom-client/lib/counter.js',
-    Gauge: 'prom-client/lib/gauge.js',
-    Histogram: 'prom-client/lib/histogram.js',
-    Registry: 'prom-client/lib/registry.js',
-    collectDefaultMetrics: 'prom-client/lib/defaultMetrics.js',
-  },
+  undici: `
+    import Dispatcher from 'undici/lib/dispatcher/dispatcher.js'
+    import api from 'undici/lib/api/index.js'
+    Object.assign(Dispatcher.prototype, api)
+    export { default as Pool } from 'undici/lib/dispatcher/pool.js'
+    export { default as buildConnector } from 'undici/lib/core/connect.js'`,
+  'prom-client': `
+    export { default as Counter } from 'prom-client/lib/counter.js'
+    export { default as Gauge } from 'prom-client/lib/gauge.js'
+    export { default as Histogram } from 'prom-client/lib/histogram.js'
+    export { default as Registry } from 'prom-client/lib/registry.js'
+    export { default as collectDefaultMetrics } from 'prom-client/lib/defaultMetrics.js'`,
 }
 
 /** Writes the bundle to `outdir`, with the licences of what is in it. */
@@ -57,9 +58,7 @@ function onlyParts(root) {
         namespace: 'parts',
       }))
       onLoad({ filter: /.*/, namespace: 'parts' }, ({ path }) => ({
-        contents: Object.entries(parts[path])
-          .map(([name, file]) => `export { default as ${name} } from '${file}'`)
-          .join('\n'),
+        contents: parts[path],
         resolveDir: root,
       }))
     },
