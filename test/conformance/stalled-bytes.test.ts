@@ -6,7 +6,7 @@ import { native } from '../support/data-planes.ts'
 import { openRig } from '../support/rig.ts'
 import { until } from '../support/until.ts'
 
-const whileMs = 2_000
+const whileMs = 5_000
 const megabyte = 1024 * 1024
 
 native('bytes beside a stalled JavaScript thread', plane => {
