@@ -25,6 +25,8 @@ needed=(
   'doctest-dev: header:doctest/doctest.h'
   'clang-14: clang++-14'
   'libclang-rt-14-dev: runtime:libclang_rt.fuzzer-*.a'
+  'user-mode-linux: linux.uml'
+  'busybox-static: busybox'
 )
 
 present() {

@@ -1,11 +1,11 @@
 // Runs the suites, each in a process of its own, and sums them up. `node test/run.ts [suite …]`; without a name all that this
 // machine can run. With SIDESPLICE_REQUIRE_ALL=1 a missing part fails. All output is kept and searched for secrets.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { addon, type Suite, suites } from './suites.ts'
-import { withoutNativeVariable } from './support/data-planes.ts'
+import { kernelTlsVariable, withoutNativeVariable } from './support/data-planes.ts'
 import { findSecrets } from './support/secrets.ts'
 import { sidecarPlanesVariable } from './support/sidecar-planes.ts'
 
@@ -75,18 +75,31 @@ say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(total.failed > 0 ? 1 : 0)
 
 async function runSuite(
-  { name, files, filesAtATime }: Suite,
+  { name, files, filesAtATime, before = [], inKernelWithTls }: Suite,
   variables: Record<string, string>,
 ): Promise<Sum> {
+  for (const [program, ...args] of before) {
+    const { status, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit', timeout: suiteLimitMs })
+    if (status === 0) continue
+    say(`${program} ${args.join(' ')}: ${error?.message ?? `exit code ${status}`}`)
+    return { passed: 0, failed: 1, skipped: 0 }
+  }
   const run = [name, variables[sidecarPlanesVariable]].filter(part => part !== '').join('-')
   const tally = join(output, `${run}.json`)
   const args = ['--test', '--test-reporter=spec', '--test-reporter-destination=stdout']
   if (filesAtATime !== undefined) args.push(`--test-concurrency=${filesAtATime}`)
   args.push('--test-reporter=./test/support/tally.ts', `--test-reporter-destination=${tally}`, ...files)
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+  const inside = inKernelWithTls === true ? ['test/support/uml.ts'] : []
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...inside, ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SIDESPLICE_TEST_SECRETS: secrets, SIDESPLICE_TEST_OUTPUT: output, ...variables },
+    env: {
+      ...process.env,
+      SIDESPLICE_TEST_SECRETS: secrets,
+      SIDESPLICE_TEST_OUTPUT: output,
+      ...(inKernelWithTls === true && { [kernelTlsVariable]: '1' }),
+      ...variables,
+    },
   })
   const kept = createWriteStream(join(output, `${run}.log`))
   for (const [from, to] of [

@@ -1,6 +1,7 @@
 // The suites there are, and what each needs beside npm's packages.
 import { existsSync, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { onKernelTls } from './ktls/files.ts'
 import { missingAddon } from './support/addon.ts'
 import { consulBinary } from './support/consul-binary.ts'
 
@@ -18,6 +19,10 @@ export interface Suite {
   readonly sidecars?: readonly string[]
   /** Files at a time, where Node's choice (one less than there are cores) leaves a machine idle. */
   readonly filesAtATime?: number
+  /** Commands that come first, and have to succeed. */
+  readonly before?: readonly (readonly [string, ...string[]])[]
+  /** It runs inside a kernel that has TLS (test/support/uml.ts). */
+  readonly inKernelWithTls?: true
 }
 
 // Agents that elect themselves, checks and leaves that come in their own time: these files wait more than they compute.
@@ -36,6 +41,7 @@ const ofTheAgent = [
   ...['agent-access', 'agent-https', 'agent-restarts', 'authorization-agent', 'flag-mode', 'not-done'],
   ...['prepared-query', 'readme', 'requests', 'self-registration', 'tokens'],
 ]
+const plainBuild = '.native-build/plain'
 
 export const suites: readonly Suite[] = [
   { name: 'unit', files: all('unit'), missing: nothing },
@@ -81,6 +87,16 @@ export const suites: readonly Suite[] = [
       ...programs(['cmake', 'ninja', 'gcc', 'g++', 'readelf', 'clang++-14']),
       ...headers({ 'libssl-dev': 'openssl/ssl.h', 'doctest-dev': 'doctest/doctest.h' }),
     ],
+  },
+  {
+    name: 'ktls',
+    files: [...only('conformance', onKernelTls), ...all('ktls')],
+    missing: () => [...addon(), ...programs(['linux.uml', 'busybox', 'openssl', 'cmake', 'ninja', 'g++'])],
+    before: [
+      ['cmake', '-G', 'Ninja', '-S', 'native', '-B', plainBuild, '-DSANITIZE='],
+      ['cmake', '--build', plainBuild, '-j', '2', '--target', 'kernel-tests'],
+    ],
+    inKernelWithTls: true,
   },
   { name: 'package', files: all('package'), missing: () => programs(['npm']) },
 ]

@@ -105,7 +105,8 @@ Napi::Object FromRecord(Napi::Env env, const core::Record& record) {
   Napi::Object object = FromView(env, record.view);
   object.Set("reason", record.reason);
   object.Set("relayed", record.relayed);
-  object.Set("relay", "records");
+  object.Set("relay", record.relay);
+  if (record.spliced_bytes > 0) object.Set("splicedBytes", static_cast<double>(record.spliced_bytes));
   Napi::Array attempts = Napi::Array::New(env, record.attempts.size());
   for (uint32_t at = 0; at < record.attempts.size(); at++) attempts.Set(at, FromAttempt(env, record.attempts[at]));
   object.Set("attempts", attempts);
@@ -189,6 +190,21 @@ Napi::Object FromBatch(Napi::Env env, const core::Batch& batch) {
              }));
   object.Set("ended", FromAll(env, batch.ended, [&](const core::Record& record) { return FromRecord(env, record); }));
   object.Set("closed", FromAll(env, batch.closed, [&](uint32_t id) { return Napi::Number::New(env, id); }));
+  return object;
+}
+
+Napi::Object FromFacts(Napi::Env env, const core::KernelFacts& facts) {
+  Napi::Object object = Napi::Object::New(env);
+  if (!facts.why.empty()) object.Set("why", facts.why);
+  object.Set("rekeys", facts.rekeys);
+  Napi::Array ciphers = Napi::Array::New(env, facts.ciphers.size());
+  for (uint32_t at = 0; at < facts.ciphers.size(); at++) {
+    Napi::Object cipher = Napi::Object::New(env);
+    cipher.Set("correct", facts.ciphers[at].correct);
+    cipher.Set("speed", facts.ciphers[at].speed);
+    ciphers.Set(at, cipher);
+  }
+  object.Set("ciphers", ciphers);
   return object;
 }
 

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include "core/kernel_probe.h"
 #include "core/tally.h"
 #include "core/types.h"
 
@@ -12,6 +13,8 @@ core::ListenerSpec ToListenerSpec(const Napi::Object& value);
 core::Answer ToAnswer(const Napi::Object& value);
 core::Address ToAddress(const Napi::Object& value);
 
+/** What the probe of kernel TLS has found. */
+Napi::Object FromFacts(Napi::Env env, const core::KernelFacts& facts);
 Napi::Object FromBatch(Napi::Env env, const core::Batch& batch);
 Napi::Array FromViews(Napi::Env env, const std::vector<core::SessionView>& views);
 Napi::Object FromTally(Napi::Env env, const core::ListenerTally& tally);

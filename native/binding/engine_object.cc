@@ -93,6 +93,8 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   engine_ = core::Engine::Open({.workers = static_cast<unsigned>(number("workers")),
                                 .handshake_threads = static_cast<unsigned>(number("handshakeThreads")),
                                 .rekey_after_records = static_cast<uint64_t>(number("rekeyAfterRecords")),
+                                .kernel = {.ciphers = static_cast<uint8_t>(number("kernelCiphers")),
+                                           .rekeys = options.Get("kernelRekeys").ToBoolean().Value()},
                                 .wake =
                                     [this, awake = awake_] {
                                       if (!awake->load()) return;

@@ -15,7 +15,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
  public:
   static Napi::Function Define(Napi::Env env);
 
-  /** `new Engine({ workers, handshakeThreads, rekeyAfterRecords }, onBatch)` */
+  /** `new Engine({ workers, handshakeThreads, rekeyAfterRecords, kernelCiphers, kernelRekeys }, onBatch)` */
   explicit EngineObject(const Napi::CallbackInfo& info);
   ~EngineObject() override;
 

@@ -54,7 +54,7 @@ Conclusion Conclude(Session& session, const RelayEnd& end) {
   }
   if (end.kind == RelayEnd::Kind::kTimeout || end.kind == RelayEnd::Kind::kTerminated) {
     session.EndAttempt("connected");
-    return Over(end.reason);
+    return Over(end.reason, DetailOf(end));
   }
   return session.spec().inbound ? ConcludeInbound(session, end) : ConcludeOutbound(session, end);
 }

@@ -48,8 +48,11 @@ std::unique_ptr<Engine> Engine::Open(Options options, int* error) {
     engine->handshakes_.push_back(std::make_unique<HandshakeThread>());
     failed = engine->Start(engine->handshakes_.back()->reactor(), "handshake", kHandshakeNiceness);
   }
+  const Worker::Options worker{.rekey_after_records = engine->options_.rekey_after_records,
+                               .kernel = engine->options_.kernel,
+                               .most_pipes = PipesOf(engine->options_.workers)};
   for (unsigned at = 0; at < engine->options_.workers && failed == 0; at++) {
-    engine->workers_.push_back(std::make_unique<Worker>(engine->options_.rekey_after_records));
+    engine->workers_.push_back(std::make_unique<Worker>(worker));
     failed = engine->Start(engine->workers_.back()->reactor(), "relay", 0);
   }
   if (failed == 0) return engine;

@@ -28,6 +28,7 @@ class Engine final : private Core {
     uint64_t rekey_after_records = 0;
     /** Handshakes of peers that may wait for their first step; 0 for what the threads can do in time. */
     uint64_t unbegun_handshakes = 0;
+    KernelTls kernel = {};
     /** Called from any thread where there is something to take. */
     std::function<void()> wake;
     /**

@@ -35,6 +35,12 @@ class Pending {
     if (!bytes.empty()) std::memcpy(Grow(bytes.size()), bytes.data(), bytes.size());
   }
 
+  /** Takes back what `Grow` gave and was not written. */
+  void Shrink(size_t bytes) {
+    to_ -= bytes;
+    if (from_ == to_) Clear();
+  }
+
   void Drop(size_t bytes) {
     from_ += bytes;
     if (from_ == to_) Clear();

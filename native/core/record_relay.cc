@@ -25,7 +25,11 @@ RecordRelay::RecordRelay(const Home& home, Session session, Legs legs, OnEnd on_
     : Relay(home, std::move(session), std::move(legs.plain), std::move(legs.tls), std::move(on_end)),
       read_(std::move(legs.read)),
       write_(std::move(legs.write)),
-      sorter_(read_->version(), !downstream_is_tls()) {}
+      sorter_(read_->version(), !downstream_is_tls()) {
+  session_.relay = "records";
+  read_->KeepFromKernel();
+  write_->KeepFromKernel();
+}
 
 Relay::Progress RecordRelay::PumpOut(size_t* budget) {
   if (!Flush(tls_, to_tls_)) return over_ ? Progress::kOver : Progress::kWaits;

@@ -37,6 +37,10 @@ class RecordSorter {
 
   /** One record, in the order in which they came. Returns whether the relay lives. */
   [[nodiscard]] bool Sort(tls::ContentType type, std::span<const uint8_t> payload, RecordReader& reader);
+  /** Application data went by that was not sorted; there may be none in the middle of a message. */
+  void NoteData() { barren_records_ = 0; }
+  /** Part of a handshake message has come. */
+  [[nodiscard]] bool in_message() const { return !handshake_.empty(); }
 
  private:
   [[nodiscard]] bool SortAlert(std::span<const uint8_t> payload, RecordReader& reader) const;

@@ -90,7 +90,7 @@ void Relay::Run() {
     if (over_ || !side->hung_up || settling_) continue;
     const int error = sys::SocketError(side->fd.get());
     if (error != 0) {
-      Broke(side == &plain_, sys::ErrorName(error));
+      LegFailed(*side, error);
       return;
     }
   }
@@ -177,7 +177,7 @@ void Relay::Settle(double after_ms) {
     const int error = sys::SocketError(side->fd.get());
     if (error != 0) {
       settling_ = false;
-      Broke(side == &plain_, sys::ErrorName(error));
+      LegFailed(*side, error);
       return;
     }
   }
@@ -222,6 +222,18 @@ bool Relay::Refuse(tls::Alert alert) {
   return false;
 }
 
+bool Relay::LegFailed(Side& side, int error) { return Broke(&side == &plain_, sys::ErrorName(error)); }
+
+bool Relay::Unable(const char* why) {
+  End({.kind = RelayEnd::Kind::kTerminated,
+       .by_downstream = false,
+       .truncated = false,
+       .refused = false,
+       .reason = "key_update_unsupported",
+       .detail = why});
+  return false;
+}
+
 void Relay::End(RelayEnd end) {
   if (over_) return;
   over_ = true;
@@ -251,7 +263,7 @@ void Relay::CloseLegs(const RelayEnd& end, bool keep_downstream) {
     // Behind the data that is under way, so that the peer does not take the end for a clean one.
     else FinishTls(denied ? tls::Alert::kAccessDenied : last_word_, limit_ms);
   }
-  if (!keep_downstream && plain_.fd.valid()) home_.lingering.Reset(std::move(plain_.fd), std::move(to_plain_), limit_ms);
+  if (!keep_downstream && plain_.fd.valid()) home_.lingering.Reset(std::move(plain_.fd), UnsentPlain(), limit_ms);
 }
 
 }  // namespace sidesplice::core

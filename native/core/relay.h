@@ -7,12 +7,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/linger.h"
 #include "core/pending.h"
 #include "core/reactor.h"
 #include "core/scratch.h"
 #include "core/session.h"
+#include "core/splice_pipe.h"
 #include "sys/fd.h"
 #include "tls/alert.h"
 #include "tls/record_key.h"
@@ -62,6 +64,7 @@ class Relay {
     std::atomic<uint64_t>& moved;
     /** Records under one AES-GCM key before it is exchanged. */
     uint64_t rekey_after_records;
+    PipePool& pipes;
   };
   /** The session is given back, for kUnused with the app's connection. The relay is gone when this returns. */
   using OnEnd = std::function<void(Session session, RelayEnd end, sys::Fd downstream)>;
@@ -109,6 +112,10 @@ class Relay {
   virtual void FinishTls(tls::Alert alert, double limit_ms) = 0;
   /** The leg closes by an RST behind what is pending. */
   virtual void ResetTls(double limit_ms) = 0;
+  /** What is for the app and was not sent. */
+  virtual Pending UnsentPlain() { return std::move(to_plain_); }
+  /** The kernel says that a leg is broken; `false`. */
+  virtual bool LegFailed(Side& side, int error);
 
   [[nodiscard]] bool downstream_is_tls() const { return session_.spec().inbound; }
   /** Runs the pumps. */
@@ -130,6 +137,8 @@ class Relay {
   bool Broke(bool plain, std::string detail, bool truncated = false);
   /** We refuse what the peer sent: it gets this alert. */
   bool Refuse(tls::Alert alert);
+  /** It would take a key that the kernel can't exchange. */
+  bool Unable(const char* why);
 
   const Home home_;
   Session session_;

@@ -84,6 +84,8 @@ Record Session::RecordOf(std::string reason, std::optional<std::string> detail) 
           .attempts = std::move(attempts),
           .tls_version = std::move(tls_version),
           .cipher = std::move(cipher),
+          .relay = relay,
+          .spliced_bytes = spliced_bytes,
           .policy_ms = policy_ms,
           .connect_ms = connect_ms,
           .handshake_ms = handshake_ms,

@@ -69,6 +69,9 @@ struct Session {
   std::optional<double> handshake_ms;
   std::string tls_version;
   std::string cipher;
+  /** What moves its bytes, a literal. */
+  const char* relay = "records";
+  uint64_t spliced_bytes = 0;
   std::vector<AttemptRecord> attempts;
   std::unique_ptr<Walk> walk;
 

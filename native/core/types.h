@@ -103,6 +103,9 @@ struct Record {
   std::vector<AttemptRecord> attempts;
   std::string tls_version;
   std::string cipher;
+  const char* relay = "";
+  /** Of its payload, both ways: what the kernel moved from socket to socket. */
+  uint64_t spliced_bytes = 0;
   std::optional<double> policy_ms;
   std::optional<double> connect_ms;
   std::optional<double> handshake_ms;

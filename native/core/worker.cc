@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/record_relay.h"
+#include "core/splice_relay.h"
 
 namespace sidesplice::core {
 
@@ -21,8 +22,7 @@ void Worker::Take(Session session, Legs legs, Relay::OnEnd on_end) {
 
 void Worker::Begin(Session session, Legs legs, Relay::OnEnd on_end) {
   const std::shared_ptr<SessionShared> shared = session.shared;
-  const Relay::Home home{reactor_, lingering_, scratch_, moved_, rekey_after_records_};
-  Relay* relay = RecordRelay::Begin(home, std::move(session), std::move(legs),
+  Relay* relay = BeginRelay(std::move(session), std::move(legs),
                               [this, on_end = std::move(on_end)](Session ended, RelayEnd end, sys::Fd downstream) {
                                 relays_.erase(ended.shared->id);
                                 load_--;
@@ -33,6 +33,20 @@ void Worker::Begin(Session session, Legs legs, Relay::OnEnd on_end) {
   // Ended from outside since.
   const char* ending = shared->ending;
   if (ending != nullptr) relay->Terminate(ending);
+}
+
+/** The kernel's where it takes the keys. A peer that asked for short records has them from us: the kernel knows one size. */
+Relay* Worker::BeginRelay(Session session, Legs legs, Relay::OnEnd on_end) {
+  const Relay::Home home{reactor_, lingering_, scratch_, moved_, options_.rekey_after_records, pipes_};
+  if (options_.kernel.Takes(legs.write->aead()) && legs.write->max_payload() == tls::kMaxPayloadBytes) {
+    KernelLeg leg;
+    const KernelLeg::Result result = leg.Take(legs.tls.get(), &legs.read, &legs.write, options_.kernel.rekeys);
+    if (result != KernelLeg::Result::kRefused) {
+      const bool half = result == KernelLeg::Result::kHalf;
+      return SpliceRelay::Begin(home, std::move(session), std::move(legs), std::move(leg), half, std::move(on_end));
+    }
+  }
+  return RecordRelay::Begin(home, std::move(session), std::move(legs), std::move(on_end));
 }
 
 void Worker::Terminate(std::vector<SessionId> sessions, const char* reason) {

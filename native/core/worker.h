@@ -6,16 +6,25 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/kernel_leg.h"
 #include "core/linger.h"
 #include "core/reactor.h"
 #include "core/relay.h"
 #include "core/scratch.h"
+#include "core/splice_pipe.h"
 
 namespace sidesplice::core {
 
 class Worker {
  public:
-  explicit Worker(uint64_t rekey_after_records) : rekey_after_records_(rekey_after_records) {}
+  struct Options {
+    uint64_t rekey_after_records = 0;
+    KernelTls kernel = {};
+    /** At a time. */
+    size_t most_pipes = 0;
+  };
+
+  explicit Worker(const Options& options) : options_(options) {}
 
   Reactor& reactor() { return reactor_; }
   /** From any thread. */
@@ -30,11 +39,13 @@ class Worker {
 
  private:
   void Begin(Session session, Legs legs, Relay::OnEnd on_end);
+  Relay* BeginRelay(Session session, Legs legs, Relay::OnEnd on_end);
 
-  const uint64_t rekey_after_records_;
+  const Options options_;
   Reactor reactor_;
   Lingering lingering_{reactor_};
   Scratch scratch_;
+  PipePool pipes_{options_.most_pipes};
   std::unordered_map<SessionId, Relay*> relays_;
   std::atomic<uint64_t> load_{0};
   std::atomic<uint64_t> moved_{0};

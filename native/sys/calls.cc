@@ -2,6 +2,7 @@
 #include "sys/calls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <malloc.h>
 #include <netinet/in.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "sys/fd.h"
+#include "sys/retried.h"
 
 namespace sidesplice::sys {
 
@@ -25,6 +27,9 @@ const Calls kKernel = {
     .readv = ::readv,
     .send = ::send,
     .sendmsg = ::sendmsg,
+    .recvmsg = ::recvmsg,
+    .splice = ::splice,
+    .pipe2 = ::pipe2,
     .getsockopt = ::getsockopt,
     .setsockopt = ::setsockopt,
     .getsockname = ::getsockname,
@@ -44,15 +49,6 @@ namespace {
 
 // Long enough not to wake idle hosts, short enough to notice a dead peer before its peer's firewall forgets it.
 constexpr int kKeepAliveIdleSeconds = 30;
-
-template <typename Call>
-auto Retried(Call call) {
-  for (;;) {
-    const auto result = call();
-    if (result >= 0) return result;
-    if (errno != EINTR) return static_cast<decltype(result)>(-errno);
-  }
-}
 
 }  // namespace
 
@@ -103,6 +99,19 @@ ssize_t SendV(int fd, const iovec* parts, int count) {
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = static_cast<size_t>(count);
   return Retried([&] { return calls->sendmsg(fd, &message, MSG_NOSIGNAL); });
+}
+
+ssize_t Splice(int from, int to, size_t bytes) {
+  // Never SPLICE_F_MORE: kernel TLS holds the rest of a record back for more that may not come (the stream would stall).
+  return Retried([&] { return calls->splice(from, nullptr, to, nullptr, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK); });
+}
+
+int Pipe(int ends[2]) {
+  return Retried([&] { return calls->pipe2(ends, O_NONBLOCK | O_CLOEXEC); });
+}
+
+ssize_t Read(int fd, void* into, size_t bytes) {
+  return Retried([&] { return calls->read(fd, into, bytes); });
 }
 
 int EpollCreate() {

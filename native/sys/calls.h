@@ -23,6 +23,9 @@ struct Calls {
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*send)(int, const void*, size_t, int);
   ssize_t (*sendmsg)(int, const msghdr*, int);
+  ssize_t (*recvmsg)(int, msghdr*, int);
+  ssize_t (*splice)(int, off64_t*, int, off64_t*, size_t, unsigned);
+  int (*pipe2)(int*, int);
   int (*getsockopt)(int, int, int, void*, socklen_t*);
   int (*setsockopt)(int, int, int, const void*, socklen_t);
   int (*getsockname)(int, sockaddr*, socklen_t*);
@@ -53,6 +56,11 @@ ssize_t ReadV(int fd, const iovec* parts, int count);
 /** Never raises SIGPIPE. */
 ssize_t Send(int fd, const void* from, size_t bytes);
 ssize_t SendV(int fd, const iovec* parts, int count);
+/** From a socket to a pipe, or from a pipe to a socket; never waits. A pipe to a socket that is gone raises SIGPIPE, which Node ignores. */
+ssize_t Splice(int from, int to, size_t bytes);
+/** Both ends of a pipe, non-blocking: the one to read, the one to write. */
+int Pipe(int ends[2]);
+ssize_t Read(int fd, void* into, size_t bytes);
 /** Close-on-exec. */
 int EpollCreate();
 int EpollControl(int epoll, int operation, int fd, uint32_t events, void* data);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tls/kernel_key.h"
 #include "tls/key_schedule.h"
 
 namespace sidesplice::tls {
@@ -55,6 +56,8 @@ std::unique_ptr<RecordKey> RecordKey::ForTls12(Aead aead, std::span<const uint8_
   std::copy(iv.begin(), iv.end(), made->iv_.begin());
   made->sequence_ = 1;
   made->next_nonce_ = next_nonce;
+  std::copy(key.begin(), key.end(), made->secret_.bytes.begin());
+  made->secret_.size = key.size();
   return made->SetKey(key) ? std::move(made) : nullptr;
 }
 
@@ -65,11 +68,41 @@ bool RecordKey::SetKey(std::span<const uint8_t> key) {
          EVP_CipherInit_ex2(context_.get(), CipherOf(aead_), key.data(), nullptr, 1, nullptr) == 1;
 }
 
+/** The raw key of now. */
+bool RecordKey::Derive(std::span<uint8_t> key) const {
+  const std::span<const uint8_t> secret(secret_.bytes.data(), secret_.size);
+  if (version_ == Version::kTls13) return ExpandLabel(digest_, secret, "key", key);
+  std::copy(secret.begin(), secret.end(), key.begin());
+  return secret.size() == key.size();
+}
+
+bool RecordKey::CopyForKernel(KernelKey* into) const {
+  const ErrorScope errors;
+  if (context_ == nullptr) return false;
+  std::array<uint8_t, 32> key{};
+  const std::span<uint8_t> used(key.data(), KeyBytes(aead_));
+  const bool good = Derive(used);
+  if (good) into->Set({.version = version_, .aead = aead_, .key = used, .iv = iv_, .nonce = next_nonce_, .sequence = sequence_});
+  OPENSSL_cleanse(key.data(), key.size());
+  return good;
+}
+
+void RecordKey::LeaveToKernel() {
+  KeepFromKernel();
+  context_.reset();
+}
+
+void RecordKey::KeepFromKernel() {
+  if (version_ != Version::kTls12) return;
+  OPENSSL_cleanse(secret_.bytes.data(), secret_.bytes.size());
+  secret_.size = 0;
+}
+
 bool RecordKey::Expand() {
   std::array<uint8_t, 32> key{};
   const std::span<uint8_t> used(key.data(), KeyBytes(aead_));
   const std::span<const uint8_t> secret(secret_.bytes.data(), secret_.size);
-  const bool good = ExpandLabel(digest_, secret, "key", used) && ExpandLabel(digest_, secret, "iv", iv_) && SetKey(used);
+  const bool good = Derive(used) && ExpandLabel(digest_, secret, "iv", iv_) && SetKey(used);
   OPENSSL_cleanse(key.data(), key.size());
   return good;
 }

@@ -53,6 +53,8 @@ struct Opened {
   std::span<uint8_t> payload;
 };
 
+struct KernelKey;
+
 class RecordKey {
  public:
   /** `digest` is the one of the suite. Null where OpenSSL fails. */
@@ -90,12 +92,21 @@ class RecordKey {
   /** TLS 1.3: the next generation of the key (RFC 8446 section 7.2). False where OpenSSL fails. */
   [[nodiscard]] bool Update();
 
+  [[nodiscard]] Aead aead() const { return aead_; }
+  /** The key as it stands, in the kernel's shape. False where there is none, as after LeaveToKernel(). */
+  [[nodiscard]] bool CopyForKernel(KernelKey* into) const;
+  /** The kernel has the key: this object seals and opens no more, until Update(). What was kept of the key is wiped. */
+  void LeaveToKernel();
+  /** The kernel gets no key of this connection: what was kept of it for that is wiped. */
+  void KeepFromKernel();
+
  private:
   RecordKey(Version version, Aead aead) : version_(version), aead_(aead) {}
 
   [[nodiscard]] size_t explicit_bytes() const {
     return version_ == Version::kTls12 && is_gcm() ? kExplicitNonceBytes : 0;
   }
+  [[nodiscard]] bool Derive(std::span<uint8_t> key) const;
   [[nodiscard]] bool SetKey(std::span<const uint8_t> key);
   [[nodiscard]] bool Expand();
   void Nonce(const uint8_t* explicit_nonce, uint8_t* nonce) const;
@@ -116,6 +127,7 @@ class RecordKey {
   uint64_t next_nonce_ = 0;
   size_t max_payload_ = kMaxPayloadBytes;
   const EVP_MD* digest_ = nullptr;
+  /** TLS 1.3: the traffic secret. TLS 1.2: the key itself, until it is known whether the kernel gets it. */
   Secret secret_;
 };
 

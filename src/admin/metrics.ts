@@ -151,6 +151,18 @@ export function createMetrics(sources: MetricsSources): Metrics {
     labelNames: [...byListener, 'reason'],
     registers,
   })
+  const relayed = new Counter({
+    name: 'sidesplice_sessions_relayed_total',
+    help: 'Sessions that were relayed and have ended, by what moved their bytes',
+    labelNames: [...byListener, 'relay'],
+    registers,
+  })
+  const spliced = new Counter({
+    name: 'sidesplice_spliced_bytes_total',
+    help: 'Payload bytes of sessions that have ended which the kernel moved from socket to socket',
+    labelNames: byListener,
+    registers,
+  })
   const attempts = new Counter({
     name: 'sidesplice_attempts_total',
     help: 'Attempts to reach an endpoint by their outcome',
@@ -174,6 +186,8 @@ export function createMetrics(sources: MetricsSources): Metrics {
     noteSession(record) {
       const of = labels(record)
       ended.inc({ ...of, reason: record.reason })
+      if (record.relayed) relayed.inc({ ...of, relay: record.relay })
+      if (record.splicedBytes !== undefined) spliced.inc(of, record.splicedBytes)
       for (const { outcome } of record.attempts) attempts.inc({ service: record.name, outcome })
       if (record.policyMs !== undefined) policySeconds.observe(of, record.policyMs / 1000)
       if (record.connectMs !== undefined) connectSeconds.observe(of, record.connectMs / 1000)

@@ -103,6 +103,7 @@ export class Reload {
       data_plane: now.dataPlane === next.dataPlane,
       workers: now.workers === next.workers,
       key_exchange: now.keyExchange === next.keyExchange,
+      ktls: now.ktls === next.ktls,
       log_json: now.logJson === next.logJson,
       consul_metrics: now.consulMetrics === next.consulMetrics,
     }

@@ -28,6 +28,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     dataPlane: source.settings().dataPlane,
     workers: source.settings().workers,
     keyExchange: source.settings().keyExchange,
+    ktls: source.settings().ktls,
     log,
     accessLog: () => source.settings().accessLog,
     missing: () => source.missing(),

@@ -31,6 +31,7 @@ export interface ConfigFile {
   readonly data_plane: 'auto' | 'native' | 'javascript'
   readonly workers?: number
   readonly key_exchange: KeyExchange
+  readonly ktls: KernelTlsChoice
   readonly log_level: LogLevel
   readonly log_json: boolean
   readonly access_log: AccessLog
@@ -54,6 +55,7 @@ export interface UpstreamEntry {
 }
 
 export type KeyExchange = 'x25519' | 'x25519mlkem768'
+export type KernelTlsChoice = 'auto' | 'on' | 'off'
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 export type AccessLog = 'all' | 'errors' | 'off'
 
@@ -65,6 +67,7 @@ export interface ProcessSettings {
   /** Undefined: as many as the process may use CPUs. */
   readonly workers: number | undefined
   readonly keyExchange: KeyExchange
+  readonly ktls: KernelTlsChoice
   readonly logLevel: LogLevel
   readonly logJson: boolean
   readonly accessLog: AccessLog
@@ -194,6 +197,7 @@ function typed(file: ConfigFile, folder: string): Config {
       dataPlane: file.data_plane,
       workers: file.workers,
       keyExchange: file.key_exchange,
+      ktls: file.ktls,
       logLevel: file.log_level,
       logJson: file.log_json,
       accessLog: file.access_log,

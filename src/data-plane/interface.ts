@@ -125,6 +125,20 @@ export interface DataPlaneOptions {
   readonly workers?: number | undefined
   /** What handshakes prefer; X25519 unless said otherwise. */
   readonly keyExchange?: KeyExchange | undefined
+  /** Whether the kernel makes the records, of the native data plane; undefined: auto. */
+  readonly ktls?: KernelTlsChoice | undefined
+}
+
+/** Kernel TLS: where it is there, whole and fast; wherever it is there; never. */
+export type KernelTlsChoice = 'auto' | 'on' | 'off'
+
+/** What moves the bytes of sessions. */
+export interface RelayChoice {
+  readonly relay: SessionRecord['relay']
+  /** For people. */
+  readonly why: string
+  /** What the operator should know before relying on it. */
+  readonly warning?: string
 }
 
 /**
@@ -171,6 +185,8 @@ export interface SessionRecord extends Omit<SessionView, 'state'> {
   readonly relayed: boolean
   /** What moved the bytes. */
   readonly relay: 'javascript' | 'records' | 'ktls-splice'
+  /** Of the payload, both ways: what the kernel moved from socket to socket. */
+  readonly splicedBytes?: number
   readonly attempts: readonly AttemptRecord[]
   readonly tlsVersion?: string
   readonly cipher?: string

@@ -1,9 +1,9 @@
 // The one place that knows which data planes there are, and chooses.
 import { SidespliceError } from '../errors.ts'
-import type { DataPlane, DataPlaneOptions } from './interface.ts'
+import type { DataPlane, DataPlaneOptions, KernelTlsChoice, RelayChoice } from './interface.ts'
 import { JavascriptDataPlane } from './javascript/data-plane.ts'
 import { loadAddon } from './native/addon.ts'
-import { NativeDataPlane } from './native/data-plane.ts'
+import { NativeDataPlane, requireKernelUse } from './native/data-plane.ts'
 
 export type DataPlaneChoice = 'auto' | 'native' | 'javascript'
 
@@ -12,29 +12,41 @@ export interface OpenedDataPlane {
   /** For people: which one it is, and why. */
   readonly name: string
   readonly why: string
+  readonly relay: RelayChoice
 }
 
 /**
- * @throws SidespliceError `data_plane_unavailable` where the one asked for by name can't run here; `auto` takes the other
+ * @throws SidespliceError `data_plane_unavailable` where the one asked for by name, or kernel TLS, can't run here; `auto` takes another
  */
 export function openDataPlane(choice: DataPlaneChoice, options: DataPlaneOptions): OpenedDataPlane {
-  requireAvailable(choice)
+  requireAvailable(choice, options.ktls)
   const native = choice === 'javascript' ? { why: 'asked for' } : loadAddon()
   if ('why' in native)
-    return { dataPlane: new JavascriptDataPlane(options), name: 'javascript', why: native.why }
+    return {
+      dataPlane: new JavascriptDataPlane(options),
+      name: 'javascript',
+      why: native.why,
+      relay: { relay: 'javascript', why: 'the data plane is javascript' },
+    }
+  const dataPlane = new NativeDataPlane(native.addon, options)
   return {
-    dataPlane: new NativeDataPlane(native.addon, options),
+    dataPlane,
     name: 'native',
     why: choice === 'native' ? 'asked for' : 'the addon fits this Node',
+    relay: dataPlane.relay,
   }
 }
 
 /** @throws SidespliceError `data_plane_unavailable` */
-export function requireAvailable(choice: DataPlaneChoice): void {
-  if (choice !== 'native') return
-  const native = loadAddon()
-  if ('addon' in native) return
-  throw new SidespliceError(`data plane native can't run: ${native.why}`, {
+export function requireAvailable(choice: DataPlaneChoice, ktls: KernelTlsChoice = 'auto'): void {
+  if (choice !== 'native' && ktls !== 'on') return
+  const native = choice === 'javascript' ? { why: 'the data plane is javascript' } : loadAddon()
+  if ('addon' in native) {
+    requireKernelUse(native.addon, ktls)
+    return
+  }
+  const what = choice === 'native' ? 'data plane native' : 'kernel TLS'
+  throw new SidespliceError(`${what} can't run: ${native.why}`, {
     source: 'data-plane',
     code: 'data_plane_unavailable',
   })

@@ -12,6 +12,8 @@ export const endReasons = {
   upstream_truncated: 'the TLS stream from the peer that we dialed ended without close_notify (native)',
   half_close_timeout: 'one direction had closed and no byte moved for half_close_timeout_ms',
   idle_timeout: 'no byte moved for idle_timeout_ms',
+  key_update_unsupported:
+    "a KeyUpdate came, or was due, that this kernel's TLS can not do (relay ktls-splice); detail says which",
   handshake_timeout: 'the peer did not finish its TLS handshake within handshake_timeout_ms',
   handshake_failed: 'the TLS handshake with the peer that dialed us failed; detail holds the TLS error',
   peer_certificate_refused:

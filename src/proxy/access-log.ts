@@ -36,6 +36,7 @@ export function accessFields(record: SessionRecord): Record<string, unknown> {
     duration_ms: rounded(record.durationMs),
     tls: record.tlsVersion,
     relay: record.relayed ? record.relay : undefined,
+    spliced_bytes: record.splicedBytes,
     reason: record.reason,
     detail: record.detail,
   })

@@ -5,7 +5,9 @@ import type { AccessLog, KeyExchange } from '../config/config.ts'
 import type {
   Counters,
   DataPlane,
+  KernelTlsChoice,
   ListenerReport,
+  RelayChoice,
   SessionRecord,
   SessionView,
 } from '../data-plane/interface.ts'
@@ -28,6 +30,8 @@ export interface SidecarOptions {
   /** Of the native data plane; undefined: as many as the process may use CPUs. */
   readonly workers?: number | undefined
   readonly keyExchange?: KeyExchange | undefined
+  /** Of the native data plane; undefined: auto. */
+  readonly ktls?: KernelTlsChoice | undefined
   readonly log: Log
   /** Which sessions get a line; may change while the proxy runs. */
   readonly accessLog: () => AccessLog
@@ -39,6 +43,7 @@ export interface SidecarOptions {
 
 export class Sidecar {
   readonly dataPlaneName: string
+  readonly relay: RelayChoice
   readonly #options: SidecarOptions
   readonly #dataPlane: DataPlane
   readonly #expiry: ExpiryWatch
@@ -57,6 +62,7 @@ export class Sidecar {
     const opened = openDataPlane(options.dataPlane, {
       workers: options.workers,
       keyExchange: options.keyExchange,
+      ktls: options.ktls,
       policy: {
         admit: (questions, answer) => {
           const snapshot = this.#snapshot
@@ -92,10 +98,14 @@ export class Sidecar {
     })
     this.#dataPlane = opened.dataPlane
     this.dataPlaneName = opened.name
+    this.relay = opened.relay
     this.#expiry = new ExpiryWatch(log)
     const { dataPlane } = opened
     this.#agentAuthorization = new AgentAuthorization({ ask: options.askAgent, dataPlane, log })
     log.info({ data_plane: opened.name, why: opened.why }, 'data plane chosen')
+    const { relay, why, warning } = opened.relay
+    log.info({ relay, why }, 'relay chosen')
+    if (warning !== undefined) log.warn({ relay, warning }, 'the relay has a limit')
   }
 
   /**

@@ -21,6 +21,7 @@ export function describeState(sidecar: Sidecar, notDone: readonly string[]): obj
     missing: sidecar.missing(),
     not_done: notDone,
     data_plane: sidecar.dataPlaneName,
+    relay: sidecar.relay,
     listeners,
   }
   if (snapshot === undefined) return common

@@ -128,10 +128,14 @@ test('settings that need a restart are named and change nothing, the others are 
     data_plane: 'javascript',
     workers: 1,
     key_exchange: 'x25519mlkem768',
+    ktls: 'off',
     access_log: 'off',
   })
   const line = await pair.web.command.line('need a restart')
-  assert.match(line, / WARN .* keys=\["admin","metrics","data_plane","workers","key_exchange","log_json"\]$/)
+  assert.match(
+    line,
+    / WARN .* keys=\["admin","metrics","data_plane","workers","key_exchange","ktls","log_json"\]$/,
+  )
   await pair.web.applied(2)
   assert.equal((await pair.web.get('/live')).status, 200)
   const client = pair.connect()

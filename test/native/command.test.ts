@@ -35,6 +35,37 @@ describe('the data plane', { concurrency: 2 }, () => {
   })
 })
 
+describe('kernel TLS', { concurrency: 2 }, () => {
+  // A kernel that has it is another suite's: this one says what comes of its absence where it is absent.
+  const there = readFileSync('/proc/sys/net/ipv4/tcp_available_ulp', 'utf8').includes('tls')
+  const relay = there ? /relay=(records|ktls-splice) why=/ : /relay=records why="this kernel has no TLS"$/
+
+  test('is not taken for auto where the kernel has none, and a line and /state say so', async t => {
+    const sidecar = await startSidecar(t, {})
+    assert.match(await sidecar.command.line('relay chosen'), relay)
+    const state = JSON.parse((await sidecar.get('/state')).body) as {
+      readonly relay: { readonly why: string }
+    }
+    if (!there) assert.deepEqual(state.relay, { relay: 'records', why: 'this kernel has no TLS' })
+  })
+
+  test('is not even tried where it is off', async t => {
+    const { command } = await startSidecar(t, { ktls: 'off' })
+    assert.match(await command.line('relay chosen'), /relay=records why="asked for"$/)
+  })
+
+  test('ends the start with the reason where it is asked for and not there', async t => {
+    const { problems, code } = await check(t, { ktls: 'on' })
+    assert.equal(code, there ? 0 : 2)
+    if (!there) assert.deepEqual(problems, ["kernel TLS can't be used: this kernel has no TLS"])
+  })
+
+  test('is not to be had on JavaScript', async t => {
+    const { problems, code } = await check(t, { ktls: 'on', data_plane: 'javascript' })
+    assert.deepEqual([problems, code], [["kernel TLS can't run: the data plane is javascript"], 2])
+  })
+})
+
 describe('workers', { concurrency: 2 }, () => {
   test('are as many threads as are asked for, by the flag over the file', async t => {
     assert.equal(relayThreads((await startSidecar(t, { workers: '3' })).pid), 3)

@@ -3,76 +3,15 @@
 #include <doctest/doctest.h>
 #include <errno.h>
 
-#include <algorithm>
-#include <string>
-
-#include "support/faults.h"
-#include "support/world.h"
+#include "support/fail_each.h"
 
 using namespace sidesplice;
 using test::Bytes;
 using test::BytesOf;
 using test::Call;
+using test::FailEach;
+using test::Row;
 using test::Stream;
-
-namespace {
-
-struct Row {
-  Call call;
-  const char* name;
-  int fault;
-};
-
-// Past it a session makes no call of the kind any more; only a loop that does not end would.
-constexpr size_t kMostCalls = 400;
-// A session whose end can't be sent waits for this.
-constexpr double kHalfCloseMs = 3'000;
-
-bool Echoes(int fd) {
-  return test::WriteAll(fd, BytesOf("beside")) && test::ReadUpTo(fd, 6).bytes == BytesOf("beside");
-}
-
-/** Each call of `row` in turn, until a session makes no more of them. How many there were. */
-size_t FailEach(const Row& row, bool harmless) {
-  INFO(std::string(row.name));
-  CAPTURE(row.fault);
-  const size_t before = test::OpenDescriptors();
-  size_t calls = 0;
-  {
-    test::Faults faults;
-    test::World world({.workers = 1, .half_close_timeout_ms = kHalfCloseMs});
-    const sys::Fd beside = test::ConnectTo(world.port());
-    REQUIRE(Echoes(beside.get()));
-    const Bytes data(40'000, 4);
-    for (bool came = true; came && calls < kMostCalls; calls += came ? 1 : 0) {
-      CAPTURE(calls);
-      faults.Arm(row.call, calls + 1, row.fault);
-      const test::Journey journey = world.Travel(data);
-      came = faults.Disarm();
-      if (harmless || !came) {
-        REQUIRE(journey.end == Stream::End::kFin);
-        REQUIRE(journey.back == data);
-        continue;
-      }
-      // A prefix, and an end that reads like one only where it is all.
-      REQUIRE(journey.end != Stream::End::kNone);
-      REQUIRE(std::equal(journey.back.begin(), journey.back.end(), data.begin()));
-      if (journey.end == Stream::End::kFin) REQUIRE(journey.back.size() == data.size());
-      const test::Journey next = world.Travel(data);
-      REQUIRE(next.end == Stream::End::kFin);
-      REQUIRE(next.back == data);
-    }
-    CHECK(calls < kMostCalls);
-    CHECK(Echoes(beside.get()));
-    world.Close();
-    CHECK(world.AllEnded());
-    CHECK(world.twice() == 0);
-  }
-  CHECK(test::DescriptorsBecome(before));
-  return calls;
-}
-
-}  // namespace
 
 TEST_CASE("a session is carried whole through a call that is interrupted, would block, or moves one byte") {
   const Row rows[] = {

@@ -6,6 +6,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 import { packageRoot } from '../support/command.ts'
+import { casesOf } from '../support/doctest.ts'
 
 interface Variant {
   readonly name: string
@@ -64,30 +65,6 @@ describe('fuzzers', () => {
     })
   }
 })
-
-interface Case {
-  readonly name: string
-  readonly failure: string | undefined
-}
-
-/** Of doctest's JUnit report. */
-function casesOf(xml: string): readonly Case[] {
-  return [...xml.matchAll(/<testcase [^>]*?name="([^"]*)"[^>]*?(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(
-    found => ({
-      name: plain(found[1] ?? ''),
-      failure: found[2]?.includes('<failure') || found[2]?.includes('<error') ? plain(found[2]) : undefined,
-    }),
-  )
-}
-
-function plain(text: string): string {
-  return text
-    .replaceAll('&lt;', '<')
-    .replaceAll('&gt;', '>')
-    .replaceAll('&quot;', '"')
-    .replaceAll('&apos;', "'")
-    .replaceAll('&amp;', '&')
-}
 
 async function run(program: string, args: readonly string[]): Promise<string> {
   const { code, output } = await end(program, args)

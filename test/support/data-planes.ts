@@ -15,20 +15,32 @@ export interface DataPlaneUnderTest {
 /** Set by the runner where there is no addon, which it says and, where nothing may be left out, holds against the run. */
 export const withoutNativeVariable = 'SIDESPLICE_TEST_WITHOUT_NATIVE'
 
+/** Set inside a kernel that has TLS: there the native data plane leaves records to it, and no other is tested. */
+export const kernelTlsVariable = 'SIDESPLICE_TEST_KERNEL_TLS'
+
 const javascript = {
   name: 'javascript',
   relay: 'javascript',
   open: (options: DataPlaneOptions) => new JavascriptDataPlane(options),
 } as const
-const onAddon = { name: 'native', relay: 'records', open: openNative } as const
+const onKernelTls = process.env[kernelTlsVariable] === '1'
+const onAddon = {
+  name: 'native',
+  relay: onKernelTls ? 'ktls-splice' : 'records',
+  open: openNative,
+} as const
 
-export const dataPlanes: readonly DataPlaneUnderTest[] =
-  process.env[withoutNativeVariable] === '1' ? [javascript] : [javascript, onAddon]
+export const dataPlanes: readonly DataPlaneUnderTest[] = planesToTest()
+
+function planesToTest(): readonly DataPlaneUnderTest[] {
+  if (onKernelTls) return [onAddon]
+  return process.env[withoutNativeVariable] === '1' ? [javascript] : [javascript, onAddon]
+}
 
 function openNative(options: DataPlaneOptions): DataPlane {
   const loaded = loadAddon()
   if ('why' in loaded) throw new Error(`the addon is not there: ${loaded.why}`)
-  return new NativeDataPlane(loaded.addon, options)
+  return new NativeDataPlane(loaded.addon, { ktls: onKernelTls ? 'on' : 'off', ...options })
 }
 
 /** One group of cases, once for each data plane. */

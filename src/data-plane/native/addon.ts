@@ -13,6 +13,7 @@ import type {
   SessionView,
   TerminationReason,
 } from '../interface.ts'
+import type { KernelFacts } from './kernel-tls.ts'
 
 export interface Batch {
   readonly admit: readonly AdmitQuestion[]
@@ -41,6 +42,9 @@ export interface EngineOptions {
   readonly handshakeThreads: number
   /** Under one AES-GCM key. */
   readonly rekeyAfterRecords: number
+  /** A bit for each cipher that is left to kernel TLS; 0 for none. */
+  readonly kernelCiphers: number
+  readonly kernelRekeys: boolean
 }
 
 /** Milliseconds by CLOCK_MONOTONIC, as every time of the engine. */
@@ -74,6 +78,8 @@ export interface Engine {
 
 export interface Addon {
   readonly Engine: new (options: EngineOptions, onBatch: (batch: Batch) => void) => Engine
+  /** Tries kernel TLS on connections of its own: some milliseconds where it is there, a system call where it is not. */
+  readonly probeKernelTls: () => KernelFacts
   /** The version of the library that its symbols are bound to. */
   readonly openssl: string
 }

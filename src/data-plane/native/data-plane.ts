@@ -1,6 +1,6 @@
 // The data plane on the addon: bytes move in its threads; here are its questions, its listeners and its ends.
 import { lookup } from 'node:dns/promises'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, release } from 'node:os'
 import { errorCode, SidespliceError } from '../../errors.ts'
 import { gracePeriod } from '../grace.ts'
 import type {
@@ -14,6 +14,7 @@ import type {
   ListenerReport,
   ListenerSet,
   ListenerSpec,
+  RelayChoice,
   RouteAnswer,
   RouteQuestion,
   SessionId,
@@ -24,6 +25,7 @@ import { groupsOf } from '../key-exchange.ts'
 import { ListeningSockets } from '../listening-sockets.ts'
 import { Questions } from '../questions.ts'
 import type { Addon, Batch, Engine } from './addon.ts'
+import { type KernelUse, useOfKernel } from './kernel-tls.ts'
 import { openEngineSocket } from './listening-socket.ts'
 import { NativeTally } from './tally.ts'
 
@@ -32,6 +34,25 @@ const rekeyAfterRecords = 23_000_000
 
 /** By the affinity mask and the quota of the process's cgroup and those above it, which libuv reads since 1.51 (Node 22.19). */
 const usableCpus = availableParallelism
+
+let facts: ReturnType<Addon['probeKernelTls']> | undefined
+
+/**
+ * What of kernel TLS is used; it is probed once a process.
+ * @throws SidespliceError `data_plane_unavailable` where it is asked for and not there
+ */
+export function requireKernelUse(addon: Addon, choice: DataPlaneOptions['ktls'] = 'auto'): KernelUse {
+  const probe = () => {
+    facts ??= addon.probeKernelTls()
+    return facts
+  }
+  const use = useOfKernel(choice, probe, release())
+  if (!('unavailable' in use)) return use
+  throw new SidespliceError(`kernel TLS can't be used: ${use.unavailable}`, {
+    source: 'data-plane',
+    code: 'data_plane_unavailable',
+  })
+}
 
 export class NativeDataPlane implements DataPlane {
   readonly capabilities: Capabilities = Object.freeze({
@@ -42,6 +63,7 @@ export class NativeDataPlane implements DataPlane {
     peerChain: true,
   })
 
+  readonly relay: RelayChoice
   readonly #policy: DataPlaneOptions['policy']
   readonly #engine: Engine
   readonly #sockets: ListeningSockets
@@ -58,16 +80,27 @@ export class NativeDataPlane implements DataPlane {
   #onEmpty: (() => void) | undefined
   #closed = false
 
-  /** @throws SidespliceError `data_plane_unavailable` where threads or descriptors are lacking */
+  /**
+   * @throws SidespliceError `data_plane_unavailable` where threads or descriptors are lacking, or kernel TLS where it is asked for
+   */
   constructor(
     addon: Addon,
-    { policy, onListener, workers = usableCpus(), keyExchange = 'x25519' }: DataPlaneOptions,
+    { policy, onListener, ktls, workers = usableCpus(), keyExchange = 'x25519' }: DataPlaneOptions,
   ) {
     this.#policy = policy
     this.#groups = groupsOf(keyExchange)
+    const kernel = requireKernelUse(addon, ktls)
+    this.relay = kernel
     try {
-      this.#engine = new addon.Engine({ workers, handshakeThreads: workers, rekeyAfterRecords }, batch =>
-        this.#take(batch),
+      this.#engine = new addon.Engine(
+        {
+          workers,
+          handshakeThreads: workers,
+          rekeyAfterRecords,
+          kernelCiphers: kernel.ciphers,
+          kernelRekeys: kernel.rekeys,
+        },
+        batch => this.#take(batch),
       )
     } catch (cause) {
       const message = `the native data plane can't start: ${cause instanceof Error ? cause.message : cause}`

@@ -32,6 +32,7 @@ struct Home {
   core::Reactor reactor;
   core::Lingering lingering{reactor};
   core::Scratch scratch;
+  core::PipePool pipes{1};
   std::atomic<uint64_t> moved{0};
 
   Home() {
@@ -131,7 +132,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     session.shared = std::make_shared<core::SessionShared>(1, spec, std::make_shared<core::ListenerTally>());
     // All that was sent is there, and so is its end: what it leads to happens within.
     core::Relay* relay =
-        core::RecordRelay::Begin({home.reactor, home.lingering, home.scratch, home.moved, kRekeyAfterRecords}, std::move(session), std::move(legs),
+        core::RecordRelay::Begin({home.reactor, home.lingering, home.scratch, home.moved, kRekeyAfterRecords, home.pipes}, std::move(session), std::move(legs),
                            [&](core::Session, const core::RelayEnd&, sys::Fd) { ends++; });
     if (relay != nullptr) relay->Terminate("shutdown");
     home.lingering.Cut();

@@ -3,6 +3,7 @@
 #include "support/faults.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <map>
@@ -123,6 +124,36 @@ int EpollWait(int epoll, epoll_event* events, int most, int timeout_ms) {
   return fault == 0 ? ::epoll_wait(epoll, events, most, timeout_ms) : Failed(fault);
 }
 
+ssize_t ReceiveMessage(int fd, msghdr* message, int flags) {
+  return Moved(Call::kReceiveMessage, fd, [&] { return ::recvmsg(fd, message, flags); },
+               [&] {
+                 iovec one{message->msg_iov[0].iov_base, 1};
+                 message->msg_iov = &one;
+                 return ::recvmsg(fd, message, flags);
+               });
+}
+
+ssize_t Splice(int from, off64_t* from_at, int to, off64_t* to_at, size_t bytes, unsigned flags) {
+  const int fault = FaultOf(Call::kSplice);
+  if (fault == 0) return ::splice(from, from_at, to, to_at, bytes, flags);
+  const ssize_t result = fault == kShort ? ::splice(from, from_at, to, to_at, 1, flags) : Failed(fault);
+  const int error = errno;
+  if (fault == kShort || fault == EAGAIN)
+    for (const int fd : {from, to}) TellAgain(fd);
+  errno = error;
+  return result;
+}
+
+int Pipe(int* ends, int flags) {
+  const int fault = FaultOf(Call::kPipe);
+  return fault == 0 ? ::pipe2(ends, flags) : Failed(fault);
+}
+
+int SetOption(int fd, int level, int name, const void* value, socklen_t length) {
+  const int fault = FaultOf(Call::kSetOption);
+  return fault == 0 ? ::setsockopt(fd, level, name, value, length) : Failed(fault);
+}
+
 const sys::Calls kFaulty = [] {
   sys::Calls table = sys::kKernel;
   table.socket = Socket;
@@ -134,6 +165,10 @@ const sys::Calls kFaulty = [] {
   table.readv = ReadV;
   table.send = Send;
   table.sendmsg = SendMessage;
+  table.recvmsg = ReceiveMessage;
+  table.splice = Splice;
+  table.pipe2 = Pipe;
+  table.setsockopt = SetOption;
   table.epoll_ctl = EpollControl;
   table.epoll_wait = EpollWait;
   return table;

@@ -5,7 +5,23 @@
 
 namespace sidesplice::test {
 
-enum class Call { kSocket, kConnect, kAccept, kShutdown, kClose, kRecv, kReadV, kSend, kSendMessage, kEpollAdd, kEpollWait };
+enum class Call {
+  kSocket,
+  kConnect,
+  kAccept,
+  kShutdown,
+  kClose,
+  kRecv,
+  kReadV,
+  kSend,
+  kSendMessage,
+  kReceiveMessage,
+  kSplice,
+  kPipe,
+  kSetOption,
+  kEpollAdd,
+  kEpollWait,
+};
 
 /** Beside an errno: the call is made, with one byte. */
 inline constexpr int kShort = -1;

@@ -59,12 +59,23 @@ RelayRig::RelayRig(RigOptions options) {
   OnThread([this, legs, options] {
     core::Session session;
     session.shared = shared_;
-    relay_ = core::RecordRelay::Begin({reactor_, lingering_, scratch_, moved_, options.rekey_after_records}, std::move(session),
-                                std::move(*legs), [this](core::Session, core::RelayEnd end, sys::Fd downstream) {
-                                  relay_ = nullptr;
-                                  given_back_ = std::move(downstream);
-                                  ended_.set_value(std::move(end));
-                                });
+    const core::Relay::Home home{reactor_, lingering_, scratch_, moved_, options.rekey_after_records, pipes_};
+    auto on_end = [this](core::Session ended, core::RelayEnd end, sys::Fd downstream) {
+      relay_ = nullptr;
+      spliced_bytes_ = ended.spliced_bytes;
+      given_back_ = std::move(downstream);
+      ended_.set_value(std::move(end));
+    };
+    if (!options.kernel) {
+      relay_ = core::RecordRelay::Begin(home, std::move(session), std::move(*legs), std::move(on_end));
+      return;
+    }
+    core::KernelLeg leg;
+    if (leg.Take(legs->tls.get(), &legs->read, &legs->write, false) != core::KernelLeg::Result::kTaken) {
+      std::fputs("no kernel TLS\n", stderr);
+      std::abort();
+    }
+    relay_ = core::SpliceRelay::Begin(home, std::move(session), std::move(*legs), std::move(leg), false, std::move(on_end));
   });
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/record_relay.h"
+#include "core/splice_relay.h"
 #include "support/bytes.h"
 #include "support/record_writer.h"
 #include "support/sockets.h"
@@ -24,6 +25,8 @@ struct RigOptions {
   uint64_t rekey_after_records = 1 << 24;
   double half_close_timeout_ms = kPatienceMs;
   double idle_timeout_ms = 0;
+  /** The relay leaves records to the kernel, or to what a test has in the kernel's place. */
+  bool kernel = false;
 };
 
 /** The peer's end of the TLS leg. */
@@ -71,6 +74,10 @@ class RelayRig {
   void OnThread(std::function<void()> task);
   [[nodiscard]] const core::SessionShared& session() const { return *shared_; }
   /** Its connection to the app, given back by a relay that moved nothing. */
+  /** Pipes that it has taken from its worker. On the relay's thread. */
+  [[nodiscard]] size_t pipes_taken() const { return pipes_.taken(); }
+  /** Payload that went by splice(2); after the end. */
+  [[nodiscard]] uint64_t spliced_bytes() const { return spliced_bytes_; }
   [[nodiscard]] int given_back() const { return given_back_.get(); }
 
   sys::Fd app;
@@ -80,9 +87,11 @@ class RelayRig {
   core::Reactor reactor_;
   core::Lingering lingering_{reactor_};
   core::Scratch scratch_;
+  core::PipePool pipes_{4};
   std::atomic<uint64_t> moved_{0};
   std::shared_ptr<core::SessionShared> shared_;
   core::Relay* relay_ = nullptr;
+  uint64_t spliced_bytes_ = 0;
   sys::Fd given_back_;
   std::promise<core::RelayEnd> ended_;
   std::future<core::RelayEnd> end_ = ended_.get_future();

@@ -63,6 +63,7 @@ World::World(WorldOptions options) {
                                 .handshake_threads = options.handshake_threads,
                                 .rekey_after_records = options.rekey_after_records,
                                 .unbegun_handshakes = options.unbegun_handshakes,
+                                .kernel = options.kernel,
                                 .wake =
                                     [this] {
                                       const std::lock_guard lock(mutex_);

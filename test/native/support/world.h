@@ -23,6 +23,7 @@ struct WorldOptions {
   double half_close_timeout_ms = kPatienceMs;
   /** Handshakes of peers that may wait for their first step; 0 for the engine's own choice. */
   uint64_t unbegun_handshakes = 0;
+  core::KernelTls kernel = {};
 };
 
 /** Sends back what it gets, and its end behind it. */

@@ -1,0 +1,162 @@
+// The splice relay over connections without records: a stand-in takes the kernel's keys and says of everything that it is data. What
+// records are is the kernel's; what becomes of bytes and pipes is the relay's, and that is here.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "support/relay_rig.h"
+#include "sys/calls.h"
+
+using namespace sidesplice;
+using test::Bytes;
+using test::BytesOf;
+using test::RelayRig;
+using test::Stream;
+
+namespace {
+
+constexpr int kSolTls = 282;
+constexpr int kTcpUlp = 31;
+constexpr int kGetRecordType = 2;
+constexpr uint8_t kData = 23;
+
+/** In the kernel's place while it lives; `step` is what a splice moves at most. */
+class Standin {
+ public:
+  explicit Standin(size_t step = SIZE_MAX) {
+    step_ = step;
+    table_ = sys::kKernel;
+    table_.setsockopt = SetOption;
+    table_.recvmsg = ReceiveMessage;
+    table_.splice = Splice;
+    sys::calls = &table_;
+  }
+  ~Standin() { sys::calls = &sys::kKernel; }
+
+ private:
+  static int SetOption(int fd, int level, int name, const void* value, socklen_t length) {
+    const bool of_tls = level == kSolTls || (level == IPPROTO_TCP && name == kTcpUlp);
+    return of_tls ? 0 : ::setsockopt(fd, level, name, value, length);
+  }
+
+  static ssize_t ReceiveMessage(int fd, msghdr* message, int flags) {
+    void* const control = message->msg_control;
+    const size_t room = message->msg_controllen;
+    const ssize_t got = ::recvmsg(fd, message, flags);
+    if (got <= 0) return got;
+    message->msg_control = control;
+    message->msg_controllen = room;
+    cmsghdr* header = CMSG_FIRSTHDR(message);
+    header->cmsg_level = kSolTls;
+    header->cmsg_type = kGetRecordType;
+    header->cmsg_len = CMSG_LEN(1);
+    *CMSG_DATA(header) = kData;
+    return got;
+  }
+
+  static ssize_t Splice(int from, off64_t* from_at, int to, off64_t* to_at, size_t bytes, unsigned flags) {
+    return ::splice(from, from_at, to, to_at, std::min(bytes, step_), flags);
+  }
+
+  static inline size_t step_ = SIZE_MAX;
+  static inline sys::Calls table_;
+};
+
+}  // namespace
+
+TEST_CASE("a bulk stream is spliced either way, whatever a splice moves at a time, and no pipe is held behind it") {
+  for (const size_t step : {SIZE_MAX, size_t{100'000}, size_t{4'097}}) {
+    CAPTURE(step);
+    Standin standin(step);
+    test::Random random(test::Seed());
+    const Bytes data = random.Data(6'000'000);
+    RelayRig rig({.kernel = true});
+    std::thread writes([&] { test::WriteAll(rig.app.get(), data); });
+    CHECK(test::ReadUpTo(rig.peer.fd.get(), data.size()).bytes == data);
+    writes.join();
+    std::thread answers([&] { test::WriteAll(rig.peer.fd.get(), data); });
+    CHECK(test::ReadUpTo(rig.app.get(), data.size()).bytes == data);
+    answers.join();
+    rig.OnThread([&] { CHECK(rig.pipes_taken() == 0); });
+    rig.Terminate("shutdown");
+    REQUIRE(rig.Ended());
+    CHECK(rig.spliced_bytes() > (step > tls::kMaxPayloadBytes ? data.size() : 0));
+    CHECK(rig.spliced_bytes() <= 2 * data.size());
+    CHECK(rig.session().bytes_to_upstream == data.size());
+    CHECK(rig.session().bytes_to_downstream == data.size());
+  }
+}
+
+TEST_CASE("small messages are never spliced") {
+  Standin standin;
+  RelayRig rig({.kernel = true});
+  for (int at = 0; at < 50; at++) {
+    REQUIRE(test::WriteAll(rig.app.get(), BytesOf("question")));
+    REQUIRE(test::ReadUpTo(rig.peer.fd.get(), 8).bytes == BytesOf("question"));
+    REQUIRE(test::WriteAll(rig.peer.fd.get(), BytesOf("answer")));
+    REQUIRE(test::ReadUpTo(rig.app.get(), 6).bytes == BytesOf("answer"));
+  }
+  rig.Terminate("shutdown");
+  REQUIRE(rig.Ended());
+  CHECK(rig.spliced_bytes() == 0);
+}
+
+TEST_CASE("an end behind a bulk stream lets all of it arrive: what is in a pipe is not lost") {
+  for (const bool from_app : {true, false}) {
+    CAPTURE(from_app);
+    Standin standin;
+    test::Random random(test::Seed());
+    const Bytes data = random.Data(30'000'000);
+    RelayRig rig({.half_close_timeout_ms = test::kPatienceMs, .kernel = true});
+    sys::Fd& source = from_app ? rig.app : rig.peer.fd;
+    sys::Fd& sink = from_app ? rig.peer.fd : rig.app;
+    // As much as goes without a reader: the sink's queue is full then, and a pipe as well.
+    size_t sent = 0;
+    while (sent < data.size() && test::WaitFor(source.get(), POLLOUT, 300)) {
+      const ssize_t took = send(source.get(), data.data() + sent, std::min<size_t>(data.size() - sent, 65'536), MSG_NOSIGNAL);
+      if (took <= 0) break;
+      sent += static_cast<size_t>(took);
+    }
+    rig.Terminate("shutdown");
+    REQUIRE(rig.Ended());
+    const uint64_t taken = from_app ? rig.session().bytes_to_downstream : rig.session().bytes_to_upstream;
+    CHECK(taken > 0);
+    const Stream got = test::ReadToEnd(sink.get());
+    // What the relay had counted arrives, on the TLS leg with the alert behind it.
+    REQUIRE(got.bytes.size() >= taken);
+    CHECK(std::equal(got.bytes.begin(), got.bytes.begin() + static_cast<ptrdiff_t>(taken), data.begin()));
+    CHECK(got.bytes.size() == taken + (from_app ? 2 : 0));
+    CHECK(got.end == (from_app ? Stream::End::kFin : Stream::End::kReset));
+  }
+}
+
+TEST_CASE("urgent data does not stop a stream that is spliced") {
+  Standin standin;
+  RelayRig rig({.kernel = true});
+  const Bytes data(3'000'000, 5);
+  std::thread writes([&] {
+    test::WriteAll(rig.app.get(), data);
+    send(rig.app.get(), "!", 1, MSG_OOB | MSG_NOSIGNAL);
+    test::WriteAll(rig.app.get(), data);
+  });
+  CHECK(test::ReadUpTo(rig.peer.fd.get(), 2 * data.size()).bytes.size() == 2 * data.size());
+  writes.join();
+}
+
+TEST_CASE("a stream without close_notify was cut, also for the kernel's records") {
+  Standin standin;
+  RelayRig rig({.kernel = true});
+  REQUIRE(test::WriteAll(rig.peer.fd.get(), BytesOf("cut")));
+  rig.peer.fd.Reset();
+  const auto end = rig.Ended();
+  REQUIRE(end);
+  CHECK(end->truncated);
+  const Stream got = test::ReadToEnd(rig.app.get());
+  CHECK(got.bytes == BytesOf("cut"));
+  CHECK(got.end == Stream::End::kReset);
+}

@@ -1,0 +1,65 @@
+// The calls of one session fail, with another session beside it.
+#include "support/fail_each.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+
+namespace sidesplice::test {
+
+namespace {
+
+// Past it a session makes no call of the kind any more; only a loop that does not end would.
+constexpr size_t kMostCalls = 400;
+// A session whose end can't be sent waits for this.
+constexpr double kHalfCloseMs = 3'000;
+
+bool Echoes(int fd) {
+  return WriteAll(fd, BytesOf("beside")) && ReadUpTo(fd, 6).bytes == BytesOf("beside");
+}
+
+}  // namespace
+
+size_t FailEach(const Row& row, bool harmless, WorldOptions options, size_t bytes) {
+  INFO(std::string(row.name));
+  CAPTURE(row.fault);
+  const size_t before = OpenDescriptors();
+  size_t calls = 0;
+  {
+    Faults faults;
+    options.workers = 1;
+    options.half_close_timeout_ms = kHalfCloseMs;
+    World world(options);
+    const sys::Fd beside = ConnectTo(world.port());
+    REQUIRE(Echoes(beside.get()));
+    const Bytes data(bytes, 4);
+    for (bool came = true; came && calls < kMostCalls; calls += came ? 1 : 0) {
+      CAPTURE(calls);
+      faults.Arm(row.call, calls + 1, row.fault);
+      const Journey journey = world.Travel(data);
+      came = faults.Disarm();
+      if (harmless || !came) {
+        REQUIRE(journey.end == Stream::End::kFin);
+        REQUIRE(journey.back == data);
+        continue;
+      }
+      // A prefix, and an end that reads like one only where it is all.
+      REQUIRE(journey.end != Stream::End::kNone);
+      REQUIRE(std::equal(journey.back.begin(), journey.back.end(), data.begin()));
+      if (journey.end == Stream::End::kFin) REQUIRE(journey.back.size() == data.size());
+      const Journey next = world.Travel(data);
+      REQUIRE(next.end == Stream::End::kFin);
+      REQUIRE(next.back == data);
+    }
+    CHECK(calls < kMostCalls);
+    CHECK(Echoes(beside.get()));
+    world.Close();
+    CHECK(world.AllEnded());
+    CHECK(world.twice() == 0);
+  }
+  CHECK(DescriptorsBecome(before));
+  return calls;
+}
+
+}  // namespace sidesplice::test
