@@ -152,7 +152,7 @@ void EngineObject::SetGeneration(const Napi::CallbackInfo& info) {
   engine_->SetGeneration(static_cast<core::Generation>(info[0].As<Napi::Number>().Int64Value()));
 }
 
-/** `bind(host, port, spec, tally)`: `{ id, port }`, or the name of the error. */
+/** `bind(host, port, spec, tally)`: `{ id, port }`, or the name of the error. The host is an IP address, or `unix:` and a path. */
 Napi::Value EngineObject::Bind(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (engine_ == nullptr) return ErrorName(env, ECANCELED);
@@ -168,7 +168,9 @@ Napi::Value EngineObject::Bind(const Napi::CallbackInfo& info) {
   if (bind(fd.get(), where, parsed->length) != 0 || listen(fd.get(), kBacklog) != 0) return ErrorName(env, errno);
   socklen_t length = sizeof(parsed->storage);
   getsockname(fd.get(), where, &length);
-  const uint16_t port = ntohs(reinterpret_cast<const sockaddr_in*>(&parsed->storage)->sin_port);
+  const uint16_t port = parsed->storage.ss_family == AF_UNIX
+                            ? 0
+                            : ntohs(reinterpret_cast<const sockaddr_in*>(&parsed->storage)->sin_port);
   const uint32_t id = next_listener_++;
   engine_->AddListener(id, std::move(fd), ToListenerSpec(info[2].As<Napi::Object>()), Tally(info[3]));
   Napi::Object bound = Napi::Object::New(env);

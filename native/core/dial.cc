@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "sys/calls.h"
@@ -17,10 +19,24 @@ namespace {
 
 // How long one address of a name has before the next is tried (RFC 8305 section 5).
 constexpr double kPatienceMs = 250;
+// A unix socket whose backlog is full refuses at once (EAGAIN, connect(2)), where TCP would wait.
+constexpr double kFullBacklogRetryMs = 10;
+constexpr std::string_view kUnix = "unix:";
+
+std::optional<SocketAddress> UnixAddress(std::string_view path) {
+  SocketAddress parsed;
+  auto* local = reinterpret_cast<sockaddr_un*>(&parsed.storage);
+  if (path.empty() || path.size() >= sizeof(local->sun_path)) return std::nullopt;
+  local->sun_family = AF_UNIX;
+  std::memcpy(local->sun_path, path.data(), path.size());
+  parsed.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  return parsed;
+}
 
 }  // namespace
 
 std::optional<SocketAddress> ParseAddress(const Address& address) {
+  if (address.host.starts_with(kUnix)) return UnixAddress(std::string_view(address.host).substr(kUnix.size()));
   SocketAddress parsed;
   auto* four = reinterpret_cast<sockaddr_in*>(&parsed.storage);
   if (inet_pton(AF_INET, address.host.c_str(), &four->sin_addr) == 1) {
@@ -56,6 +72,12 @@ std::string FormatAddress(const sockaddr_storage& address) {
   return "[" + std::string(text) + "]:" + std::to_string(ntohs(six->sin6_port));
 }
 
+std::string FormatAddress(const Address& address) {
+  if (address.host.starts_with(kUnix)) return address.host;
+  const bool six = address.host.find(':') != std::string::npos;
+  return (six ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+}
+
 void Dial::Begin(std::vector<SocketAddress> addresses, double limit_ms) {
   addresses_ = std::move(addresses);
   limit_.Set(reactor_, limit_ms, [this] { Done({.fd = {}, .own = {}, .timed_out = true, .error = 0}); });
@@ -79,13 +101,18 @@ void Dial::Next() {
     const int watched =
         connected == 0 || connected == -EINPROGRESS ? reactor_.Watch(socket, this, EPOLLOUT | EPOLLET) : connected;
     if (watched == 0) {
-      // Known before anybody can accept it.
-      own_ = own_dials_.Note(FormatAddress(sys::LocalAddress(socket)), FormatAddress(address.storage));
+      // Known before anybody can accept it. A unix socket has no address of its own end.
+      if (address.storage.ss_family != AF_UNIX)
+        own_ = own_dials_.Note(FormatAddress(sys::LocalAddress(socket)), FormatAddress(address.storage));
       if (next_ < addresses_.size()) patience_.Set(reactor_, kPatienceMs, [this] { Next(); });
       return;
     }
     last_error_ = -watched;
     fd_.Reset();
+    if (connected == -EAGAIN) {
+      next_--;
+      return patience_.Set(reactor_, kFullBacklogRetryMs, [this] { Next(); });
+    }
   }
   // Not from within the caller's own call.
   patience_.Set(reactor_, 0, [this] { Done({.fd = {}, .own = {}, .timed_out = false, .error = last_error_}); });

@@ -1,4 +1,4 @@
-// Opening a TCP connection within a time limit, to the first of some addresses that answers.
+// Opening a connection within a time limit, to the first of some addresses that answers: TCP, or on this machine a unix socket.
 #pragma once
 
 #include <sys/socket.h>
@@ -22,10 +22,12 @@ struct SocketAddress {
   socklen_t length = 0;
 };
 
-/** Nothing where the host is a name. */
+/** Nothing where the host is a name, or a unix socket's path too long. */
 std::optional<SocketAddress> ParseAddress(const Address& address);
-/** `127.0.0.1:80`, `[::1]:80`; an IPv4 address as such, also where a socket of IPv6 names it. */
+/** `127.0.0.1:80`, `[::1]:80`, an IPv4 address as such, also where a socket of IPv6 names it; empty for a unix socket's end. */
 std::string FormatAddress(const sockaddr_storage& address);
+/** As it is written in files and logs. */
+std::string FormatAddress(const Address& address);
 
 class Dial final : public Watcher {
  public:

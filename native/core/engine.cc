@@ -253,12 +253,13 @@ void Engine::Accepted(Listener& listener, sys::Fd fd, const sockaddr_storage& fr
   tally.open++;
   live_++;
   Session session;
+  // A unix socket's other end has no address.
   const std::string downstream = FormatAddress(from);
-  session.own_downstream = own_dials_->Has(downstream, FormatAddress(sys::LocalAddress(fd.get())));
+  session.own_downstream = !downstream.empty() && own_dials_->Has(downstream, FormatAddress(sys::LocalAddress(fd.get())));
   {
     const std::lock_guard lock(mutex_);
     session.shared = std::make_shared<SessionShared>(next_session_++, listener.spec(), listener.tally());
-    session.shared->SetDownstream(downstream);
+    if (!downstream.empty()) session.shared->SetDownstream(downstream);
     sessions_[session.shared->id] = session.shared;
   }
   if (listener.spec()->inbound) strangers_++;

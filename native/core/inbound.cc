@@ -117,8 +117,7 @@ class Inbound final : public Setup {
   }
 
   void Unreachable(const std::string& why) {
-    const std::string host = target_.host.find(':') == std::string::npos ? target_.host : "[" + target_.host + "]";
-    Abort("local_app_unreachable", host + ":" + std::to_string(target_.port) + ": " + why);
+    Abort("local_app_unreachable", FormatAddress(target_) + ": " + why);
   }
 
   void Cancel() override {

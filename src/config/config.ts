@@ -1,58 +1,16 @@
 // The configuration of one sidecar as typed values: the file under the flags over it, checked once, every problem reported.
 import { dirname, resolve } from 'node:path'
-import { type Address, parseAddress } from '../address.ts'
+import { type Address, parseAddress, parseLocalAddress, socketAddress } from '../address.ts'
 import {
   parseSpiffeId,
   parseSpiffePattern,
   type SpiffeId,
   type SpiffePattern,
 } from '../identity/spiffe-id.ts'
+import type { ConfigFile, UpstreamEntry } from './config-file.ts'
 import { crossChecks, type Unchecked } from './cross-checks.ts'
 import { ConfigError, type PlaceOf, show } from './problem.ts'
 import { checkSchema } from './schema.ts'
-
-/** The file as the schema leaves it: defaults filled in, numbers as numbers. */
-export interface ConfigFile {
-  readonly service: string
-  readonly identity: { readonly cert_file: string; readonly key_file: string; readonly ca_file: string }
-  readonly inbound?: {
-    readonly listen: string
-    readonly local_service_address: string
-    readonly allow: readonly string[]
-  }
-  readonly upstreams: readonly UpstreamEntry[]
-  readonly handshake_timeout_ms: number
-  readonly connect_timeout_ms: number
-  readonly local_connect_timeout_ms: number
-  readonly half_close_timeout_ms: number
-  readonly idle_timeout_ms: number
-  readonly drain: number
-  readonly drain_delay: number
-  readonly data_plane: 'auto' | 'native' | 'javascript'
-  readonly workers?: number
-  readonly key_exchange: KeyExchange
-  readonly ktls: KernelTlsChoice
-  readonly log_level: LogLevel
-  readonly log_json: boolean
-  readonly access_log: AccessLog
-  readonly admin?: string
-  readonly metrics?: string
-  readonly consul_metrics: boolean
-  readonly unsafe_admin: boolean
-  readonly unsafe_upstream_bind: boolean
-  readonly unsafe_local_service: boolean
-}
-
-export interface UpstreamEntry {
-  readonly destination_name: string
-  readonly local_bind_address: string
-  readonly local_bind_port: number
-  readonly endpoints: readonly string[]
-  readonly expect: readonly string[]
-  readonly connect_timeout_ms?: number
-  readonly half_close_timeout_ms?: number
-  readonly idle_timeout_ms?: number
-}
 
 export type KeyExchange = 'x25519' | 'x25519mlkem768'
 export type KernelTlsChoice = 'auto' | 'on' | 'off'
@@ -97,6 +55,8 @@ export interface InboundConfig {
 export interface UpstreamConfig {
   readonly name: string
   readonly bind: Address
+  /** Of a unix socket, where it is not the usual one. */
+  readonly socketMode?: number
   readonly endpoints: readonly Address[]
   readonly expect: readonly SpiffeId[]
   readonly connectTimeoutMs: number
@@ -175,7 +135,7 @@ function typed(file: ConfigFile, folder: string): Config {
     identityFiles: resolved(identity, folder),
     inbound: inbound && {
       listen: address(inbound.listen),
-      localService: address(inbound.local_service_address),
+      localService: address(inbound.local_service_address, parseLocalAddress),
       allow: inbound.allow.map(parseSpiffePattern),
       handshakeTimeoutMs: file.handshake_timeout_ms,
       localConnectTimeoutMs: file.local_connect_timeout_ms,
@@ -184,8 +144,8 @@ function typed(file: ConfigFile, folder: string): Config {
     },
     upstreams: file.upstreams.map(entry => ({
       name: entry.destination_name,
-      bind: { host: entry.local_bind_address, port: entry.local_bind_port },
-      endpoints: entry.endpoints.map(address),
+      ...bindOf(entry),
+      endpoints: entry.endpoints.map(text => address(text)),
       expect: entry.expect.map(parseSpiffeId),
       connectTimeoutMs: entry.connect_timeout_ms ?? file.connect_timeout_ms,
       halfCloseTimeoutMs: entry.half_close_timeout_ms ?? file.half_close_timeout_ms,
@@ -208,8 +168,17 @@ function typed(file: ConfigFile, folder: string): Config {
   })
 }
 
-function address(text: string): Address {
-  const parsed = parseAddress(text)
+function bindOf(entry: UpstreamEntry): Pick<UpstreamConfig, 'bind' | 'socketMode'> {
+  const { local_bind_socket_path: path, local_bind_socket_mode: mode, local_bind_port: port = 0 } = entry
+  if (path === undefined) return { bind: { host: entry.local_bind_address, port } }
+  return {
+    bind: socketAddress(path),
+    ...(mode !== undefined && { socketMode: Number.parseInt(mode, 8) }),
+  }
+}
+
+function address(text: string, parse = parseAddress): Address {
+  const parsed = parse(text)
   if (parsed === undefined) throw new Error(`the schema let ${show(text)} pass as an address`)
   return parsed
 }

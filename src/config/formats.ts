@@ -1,5 +1,5 @@
 // The formats that the shipped schema names, and what is said where a value is not of one.
-import { isHost, parseAddress } from '../address.ts'
+import { isFileMode, isHost, isSocketPath, parseAddress, parseLocalAddress } from '../address.ts'
 import { parseSpiffeId, parseSpiffePattern } from '../identity/spiffe-id.ts'
 
 export const formats = {
@@ -7,6 +7,12 @@ export const formats = {
     check: (text: string) => parseAddress(text) !== undefined,
     expected: 'host:port with a port of 1 to 65535, IPv6 in brackets',
   },
+  'local-address': {
+    check: (text: string) => parseLocalAddress(text) !== undefined,
+    expected: 'host:port with a port of 1 to 65535, IPv6 in brackets, or unix: and an absolute path',
+  },
+  'socket-path': { check: isSocketPath, expected: 'an absolute path of at most 107 bytes' },
+  'file-mode': { check: isFileMode, expected: 'a mode in octal digits, as "0660"' },
   host: { check: isHost, expected: 'an IP address or a host name' },
   'spiffe-id': {
     check: parses(parseSpiffeId),

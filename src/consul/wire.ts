@@ -79,6 +79,7 @@ export interface ProxyUpstream extends Required<Namespaced> {
   readonly bindAddress: string
   readonly bindPort: number
   readonly socketPath: string
+  readonly socketMode: string
   readonly config: Json
   readonly meshGatewayMode: string
 }
@@ -132,6 +133,7 @@ function parseUpstream(entry: Json, at: number, proxyNamespace: string): ProxyUp
     bindAddress: optionalText(entry.LocalBindAddress, of('LocalBindAddress')) || '127.0.0.1',
     bindPort: optionalInteger(entry.LocalBindPort, of('LocalBindPort')),
     socketPath: optionalText(entry.LocalBindSocketPath, of('LocalBindSocketPath')),
+    socketMode: optionalText(entry.LocalBindSocketMode, of('LocalBindSocketMode')),
     config: optionalObject(entry.Config, of('Config')),
     meshGatewayMode: modeOf(entry),
   }
@@ -212,10 +214,9 @@ function instanceOf(row: unknown, what: string): Instance | undefined {
 /** GET /v1/connect/intentions/match?by=destination&name=… */
 export function parseIntentions({ body }: Answer, service: string): readonly Intention[] {
   const answer = object(body, 'intentions')
-  // Where there is none the service is named all the same: an answer without it is none to a question for it.
+  // Where there is none the service is named all the same.
   if (!Object.hasOwn(answer, service)) throw shapeError(service, 'its intentions, or null')
-  const rows = list(answer[service], service)
-  return rows.flatMap((row, at) => {
+  return list(answer[service], service).flatMap((row, at) => {
     const rule = object(row, `${service}[${at}]`)
     // Of another mesh, or of an identity that is no service of this one: never a peer of ours.
     if (optionalText(rule.SourcePeer, 'SourcePeer') !== '' || (rule.SourceType ?? 'consul') !== 'consul')

@@ -95,6 +95,8 @@ export interface ListenerSpec {
   readonly name: string
   readonly direction: Direction
   readonly bind: Address
+  /** Of a unix socket: who may connect; our own user alone where it is not said. */
+  readonly socketMode?: number
   /** Inbound: from accept to the end of the TLS handshake. */
   readonly handshakeTimeoutMs: number
   /** After one direction has closed, while no byte moves. */

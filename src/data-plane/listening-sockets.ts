@@ -1,6 +1,6 @@
 // The listening sockets: made equal to the wanted set by difference, by bind address, so that a socket that is still wanted
 // never closes. Knows nothing of what is done with a connection.
-import { formatAddress } from '../address.ts'
+import { formatAddress, socketPathOf } from '../address.ts'
 import { errorCode } from '../errors.ts'
 import type { ListenerReport, ListenerSpec } from './interface.ts'
 
@@ -121,7 +121,9 @@ export class ListeningSockets {
     let report = await this.#bind(spec)
     if (report.error === 'EADDRINUSE') {
       // Our own socket may be what is in the way, as in 127.0.0.1:80 to 0.0.0.0:80.
-      const inTheWay = [...moving.values()].filter(listening => listening.spec.bind.port === spec.bind.port)
+      const inTheWay = [...moving.values()].filter(
+        ({ spec: { bind } }) => bind.port !== 0 && bind.port === spec.bind.port,
+      )
       if (inTheWay.length > 0) {
         await Promise.all(inTheWay.map(close))
         report = await this.#bind(spec)
@@ -188,7 +190,8 @@ async function close(listening: Listening): Promise<void> {
 
 /** Where a port is the kernel's choice, no other listener can mean the same socket. */
 function placeOf({ key, bind }: ListenerSpec): string {
-  return bind.port === 0 ? `${key} at ${bind.host}` : formatAddress(bind)
+  const chosen = bind.port === 0 && socketPathOf(bind) === undefined
+  return chosen ? `${key} at ${bind.host}` : formatAddress(bind)
 }
 
 function reportOf({ spec, socket }: Listening): ListenerReport {

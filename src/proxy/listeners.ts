@@ -17,6 +17,7 @@ export function listenersOf(state: DesiredState): readonly ListenerSpec[] {
     name: upstream.name,
     direction: 'outbound',
     bind: upstream.bind,
+    ...(upstream.socketMode !== undefined && { socketMode: upstream.socketMode }),
     // Outbound handshakes are within the plan's own limits.
     handshakeTimeoutMs: upstream.connectTimeoutMs,
     halfCloseTimeoutMs: upstream.halfCloseTimeoutMs,

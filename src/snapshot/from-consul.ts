@@ -1,5 +1,5 @@
 // From what a Consul agent says to the desired state. Pure: the same answers give the same state.
-import { type Address, formatAddress } from '../address.ts'
+import { type Address, formatAddress, socketAddress } from '../address.ts'
 import type { Intentions } from '../authorization/intentions.ts'
 import { show } from '../config/problem.ts'
 import { publicBind, type RegistrationReader } from '../config/registration.ts'
@@ -42,11 +42,12 @@ function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader)
     return undefined
   }
   const bind = publicBind(settings, proxy)
-  if (bind === undefined || proxy.localPort < 1 || proxy.localPort > 65_535) return undefined
+  const localApp = localAppOf(proxy)
+  if (bind === undefined || localApp === undefined) return undefined
   return {
     key: 'public',
     bind,
-    localApp: { host: proxy.localAddress || '127.0.0.1', port: proxy.localPort },
+    localApp,
     authorization:
       settings.authorization === 'agent'
         ? { by: 'agent', intentions }
@@ -59,6 +60,13 @@ function inboundOf({ proxy, intentions }: MeshFacts, reader: RegistrationReader)
   }
 }
 
+function localAppOf({ localSocket, localAddress, localPort }: ProxyService): Address | undefined {
+  if (localSocket !== '') return socketAddress(localSocket)
+  return localPort < 1 || localPort > 65_535
+    ? undefined
+    : { host: localAddress || '127.0.0.1', port: localPort }
+}
+
 /** What this version can't start is named, once, and left out; the rest goes on. */
 export function startable(
   proxy: ProxyService,
@@ -67,7 +75,7 @@ export function startable(
   const taken = new Set<string>()
   return proxy.upstreams.filter(upstream => {
     // Defaults for all upstreams, from a config entry (1.10): merged into each by the agent, and none itself.
-    if (upstream.name === '*' && upstream.bindPort === 0) return false
+    if (upstream.name === '*' && upstream.bindPort === 0 && upstream.socketPath === '') return false
     const because = upstreamRefusal(upstream, { proxy, reader, datacenter })
     // Whether a gateway is on the way hangs on our own datacenter: nothing is said of it before our certificate tells that one.
     const here = { proxy, reader, datacenter: upstream.datacenter }
@@ -95,7 +103,8 @@ export function discoveryKey({ type, name, namespace, partition, datacenter }: P
 
 /** Its listener's key. */
 function upstreamKey(upstream: ProxyUpstream): string {
-  return `${discoveryKey(upstream)}@${formatAddress(bindOf(upstream))}`
+  // The last @ is the one in between: a path may hold more.
+  return `${discoveryKey(upstream)}@${formatAddress(bindOf(upstream)).replaceAll('@', '%40')}`
 }
 
 /** The discovery key of a listener's key. */
@@ -112,6 +121,7 @@ function upstreamOf(upstream: ProxyUpstream, facts: MeshFacts, reader: Registrat
     key: upstreamKey(upstream),
     name: upstream.name,
     bind: bindOf(upstream),
+    ...(upstream.socketMode !== '' && { socketMode: Number.parseInt(upstream.socketMode, 8) }),
     endpoints: facts
       .instances(upstream)
       .filter(instance => isAskedFor(instance, upstream, reader))
@@ -151,6 +161,6 @@ function endpointOf(instance: Instance, { leaf }: Identity, reader: Registration
   }
 }
 
-function bindOf({ bindAddress, bindPort }: ProxyUpstream): Address {
-  return { host: bindAddress, port: bindPort }
+function bindOf({ socketPath, bindAddress, bindPort }: ProxyUpstream): Address {
+  return socketPath !== '' ? socketAddress(socketPath) : { host: bindAddress, port: bindPort }
 }

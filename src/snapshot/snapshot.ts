@@ -35,6 +35,8 @@ export interface Upstream extends SessionTimeouts {
   readonly key: string
   readonly name: string
   readonly bind: Address
+  /** Of a unix socket, where it is not the usual one. */
+  readonly socketMode?: number
   readonly endpoints: readonly Endpoint[]
   readonly connectTimeoutMs: number
 }

@@ -83,7 +83,7 @@ const cases: readonly Case[] = [
       'sidecar.json: inbound.local_service_address: got nothing, expected this key',
       'sidecar.json: inbound.allow: got nothing, expected this key',
       'sidecar.json: upstreams[0].destination_name: got nothing, expected this key',
-      'sidecar.json: upstreams[0].local_bind_port: got nothing, expected this key',
+      'sidecar.json: upstreams[0].local_bind_port: got nothing, expected this key, or local_bind_socket_path',
       'sidecar.json: upstreams[0].endpoints: got nothing, expected this key',
       'sidecar.json: upstreams[0].expect: got nothing, expected this key',
     ],

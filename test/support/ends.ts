@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import net, { type Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TestContext } from 'node:test'
-import type { Address } from '../../src/address.ts'
+import { type Address, socketAddress, socketPathOf } from '../../src/address.ts'
 import { until } from './until.ts'
 
 // As much of the received bytes as a test could want to compare by text.
@@ -112,9 +112,14 @@ export function reset(socket: Duplex): void {
 
 /** A plaintext connection from the application's side. */
 export function connect(t: TestContext, address: Address): End {
-  const socket = net.connect({ ...address, allowHalfOpen: true, noDelay: true })
+  const socket = net.connect({ ...placeOf(address), allowHalfOpen: true, noDelay: true })
   t.after(() => socket.destroy())
   return new End(socket)
+}
+
+function placeOf(address: Address): Address | { readonly path: string } {
+  const path = socketPathOf(address)
+  return path === undefined ? address : { path }
 }
 
 export class App {
@@ -124,8 +129,9 @@ export class App {
 
   constructor(server: Server) {
     this.server = server
-    const { address: host, port } = server.address() as net.AddressInfo
-    this.address = { host, port }
+    const at = server.address()
+    if (at === null) throw new Error('the app does not listen')
+    this.address = typeof at === 'string' ? socketAddress(at) : { host: at.address, port: at.port }
   }
 
   /** Waits for the connection with this number, from 0 on. */
@@ -140,6 +146,8 @@ export class App {
 }
 
 export interface AppOptions {
+  /** A unix socket instead of a port. */
+  readonly path?: string
   readonly host?: string
   readonly port?: number
   readonly serve?: (end: End) => void
@@ -148,11 +156,13 @@ export interface AppOptions {
 /** The local app; silent unless `serve` says otherwise. */
 export async function openApp(
   t: TestContext,
-  { host = '127.0.0.1', port = 0, serve }: AppOptions = {},
+  { host = '127.0.0.1', port = 0, path, serve }: AppOptions = {},
 ): Promise<App> {
   const server = net.createServer({ allowHalfOpen: true, noDelay: true })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen({ host, port, backlog: 4096 }, resolve)
+    server
+      .once('error', reject)
+      .listen({ ...(path === undefined ? { host, port } : { path }), backlog: 4096 }, resolve)
   })
   const app = new App(server)
   server.on('connection', socket => {

@@ -53,6 +53,58 @@ test('a good file is taken, paths relative to it, defaults filled in', () => {
   assert.equal(config.process.drainMs, 30_000)
 })
 
+const [upstream] = good.upstreams
+const { local_bind_port: _port, ...unplaced } = upstream ?? assert.fail()
+const withUpstream = (places: object) => ({ ...good, upstreams: [{ ...unplaced, ...places }] })
+
+test('unix sockets stand for the local app and for an upstream', () => {
+  const config = parse({
+    ...withUpstream({ local_bind_socket_path: '/run/api.sock', local_bind_socket_mode: '0660' }),
+    inbound: { ...good.inbound, local_service_address: 'unix:/run/web.sock' },
+  })
+  assert.deepEqual(config.inbound?.localService, { host: 'unix:/run/web.sock', port: 0 })
+  assert.deepEqual(config.upstreams[0]?.bind, { host: 'unix:/run/api.sock', port: 0 })
+  assert.equal(config.upstreams[0]?.socketMode, 0o660)
+  assert.equal(parse(withUpstream({ local_bind_socket_path: '/run/a' })).upstreams[0]?.socketMode, undefined)
+})
+
+test("refused: a socket that is none, is another listener's, or stands beside a port", () => {
+  const path = { local_bind_socket_path: '/run/api.sock' }
+  const said = (value: object) =>
+    problemsOf(value).map(({ key, got, expected }) => `${key}: ${got}, ${expected}`)
+  const at = 'upstreams[0].local_bind_socket_path'
+  for (const bad of ['run/api.sock', '/', '/run/', `/${'x'.repeat(107)}`, '/run/a\0b']) {
+    const [problem] = said(withUpstream({ local_bind_socket_path: bad }))
+    assert.ok(problem?.endsWith('an absolute path of at most 107 bytes'), `${bad}: ${problem}`)
+  }
+  assert.deepEqual(said(withUpstream({ ...path, local_bind_port: 1 })), [
+    `${at}: a path, none beside local_bind_port`,
+  ])
+  assert.deepEqual(said(withUpstream({ ...path, local_bind_address: '127.0.0.2' })), [
+    `${at}: a path, none beside local_bind_address`,
+  ])
+  assert.deepEqual(said(withUpstream({})), [
+    'upstreams[0].local_bind_port: nothing, this key, or local_bind_socket_path',
+  ])
+  assert.deepEqual(said(withUpstream({ local_bind_port: 1, local_bind_socket_mode: '0600' })), [
+    'upstreams[0].local_bind_socket_mode: a mode, none without local_bind_socket_path',
+  ])
+  assert.deepEqual(said(withUpstream({ ...path, local_bind_socket_mode: '0999' })), [
+    'upstreams[0].local_bind_socket_mode: "0999", a mode in octal digits, as "0660"',
+  ])
+  const round = {
+    ...withUpstream(path),
+    inbound: { ...good.inbound, local_service_address: 'unix:/run/api.sock' },
+  }
+  assert.deepEqual(said(round), [
+    `inbound.local_service_address: unix:/run/api.sock, an address other than that of ${at}`,
+  ])
+  const local = { ...good, inbound: { ...good.inbound, local_service_address: 'unix:web.sock' } }
+  assert.deepEqual(said(local), [
+    'inbound.local_service_address: "unix:web.sock", host:port with a port of 1 to 65535, IPv6 in brackets, or unix: and an absolute path',
+  ])
+})
+
 test('inbound and upstreams may be absent, $schema may be there', () => {
   const { inbound: _, upstreams: __, ...rest } = good
   assert.deepEqual(problemsOf({ $schema: 'x', ...rest }), [])

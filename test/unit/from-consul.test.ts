@@ -9,7 +9,7 @@ import {
   parseQueryResult,
 } from '../../src/consul/wire.ts'
 import { parseLeaf, parseTrustBundle } from '../../src/identity/identity.ts'
-import { meshState } from '../../src/snapshot/from-consul.ts'
+import { discoveryKeyOf, meshState } from '../../src/snapshot/from-consul.ts'
 import { mesh } from '../support/pki.ts'
 import { answerOf } from '../support/written-agent.ts'
 
@@ -151,7 +151,7 @@ test('a key that every object has is not one of ours', () => {
 
 test('an upstream that can not be served is named and left out, the others are served', () => {
   const Upstreams = [
-    { DestinationName: 'a', LocalBindSocketPath: '/run/a.sock' },
+    { DestinationName: 'a', LocalBindSocketPath: 'run/a.sock' },
     { DestinationName: 'b', LocalBindPort: 2, DestinationPeer: 'other' },
     { DestinationName: 'c', LocalBindPort: 3, Datacenter: 'dc2', MeshGateway: { Mode: 'local' } },
     { DestinationName: 'd' },
@@ -164,6 +164,30 @@ test('an upstream that can not be served is named and left out, the others are s
     ['e'],
   )
   assert.equal(warnings.length, 5)
+})
+
+test('an upstream on a socket is served there, with the mode that is given; what is none is named', () => {
+  const Upstreams = [
+    { DestinationName: 'a', LocalBindSocketPath: '/run/a.sock', LocalBindSocketMode: '0660' },
+    { DestinationName: 'b', LocalBindSocketPath: '/run/b@c.sock' },
+    { DestinationName: 'c', LocalBindSocketPath: '/run/a.sock' },
+    { DestinationName: 'd', LocalBindSocketPath: '/run/d.sock', LocalBindSocketMode: 'rw' },
+    { DestinationName: 'e', LocalBindSocketPath: '/run/app.sock' },
+  ]
+  const { state, warnings } = stateOf(service({ Upstreams, LocalServiceSocketPath: '/run/app.sock' }), [])
+  assert.deepEqual(
+    state.upstreams.map(({ name, bind, socketMode }) => [name, bind.host, socketMode]),
+    [
+      ['a', 'unix:/run/a.sock', 0o660],
+      ['b', 'unix:/run/b@c.sock', undefined],
+    ],
+  )
+  assert.equal(discoveryKeyOf(state.upstreams[1]?.key ?? ''), 'upstream:service:default:default:b:')
+  assert.deepEqual(warnings, [
+    "upstream c is not started: unix:/run/a.sock is another's",
+    'upstream d is not started: LocalBindSocketMode "rw" is not a mode in octal digits',
+    "upstream e is not started: LocalBindSocketPath /run/app.sock is the local application's own",
+  ])
 })
 
 test('an instance whose name can not be part of an identity is left out, whoever registered it', () => {

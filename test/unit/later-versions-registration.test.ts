@@ -89,11 +89,6 @@ for (const [what, more, named] of [
     { service: { SocketPath: '/run/p.sock', Port: undefined } },
     /SocketPath/,
   ],
-  [
-    'an app on a socket (1.10)',
-    { proxy: { LocalServiceSocketPath: '/run/app.sock', LocalServicePort: undefined } },
-    /Proxy\.LocalServiceSocketPath/,
-  ],
 ] as const) {
   test(`${what} is named, once, and the upstreams are served`, async t => {
     const era = new Era(20)
@@ -114,11 +109,6 @@ for (const [what, upstream, named] of [
     { DestinationPartition: 'edge', LocalBindPort: 19_192 },
     /DestinationPartition/,
   ],
-  [
-    'LocalBindSocketPath (1.10)',
-    { LocalBindSocketPath: '/run/u.sock', LocalBindSocketMode: '0600' },
-    /LocalBindSocketPath/,
-  ],
   ['no port, as central configuration makes it (1.10)', { CentrallyConfigured: true }, /LocalBindPort/],
   ['a type that is not known', { DestinationType: 'tomorrow', LocalBindPort: 19_192 }, /tomorrow/],
 ] as const) {
@@ -136,6 +126,21 @@ for (const [what, upstream, named] of [
     assert.equal(agent.askedFor(paths.health('odd')).length, 0)
   })
 }
+
+test('an app and an upstream on sockets (1.10) are served there, and nothing is said', async t => {
+  const era = new Era(20)
+  const { running } = await start(t, {
+    proxy: { LocalServiceSocketPath: '/run/app.sock', LocalServicePort: undefined },
+    upstreams: [
+      { ...era.upstream('db', 0), LocalBindSocketPath: '/run/u.sock', LocalBindSocketMode: '0666' },
+    ],
+  })
+  await until(() => running.last?.upstreams[0]?.endpoints.length === 1, 'db')
+  assert.equal(running.last?.inbound?.localApp.host, 'unix:/run/app.sock')
+  assert.equal(running.last?.upstreams[0]?.bind.host, 'unix:/run/u.sock')
+  assert.equal(running.last?.upstreams[0]?.socketMode, 0o666)
+  assert.deepEqual(running.warnings, [])
+})
 
 test('the defaults for all upstreams, a name of * without a port (1.10), are none and nothing is said of them', async t => {
   const era = new Era(16)

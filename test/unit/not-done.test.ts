@@ -93,10 +93,21 @@ test('a local app beyond loopback is served only where the operator allows it', 
   assert.equal(stateOf(elsewhere, readerWith('unsafe_local_service')).inbound?.localApp.host, '10.0.0.7')
 })
 
-test('a socket in place of a port is named, and no public listener is started', () => {
+test('a local app on a socket is served; no absolute path is named, and no public listener is started', () => {
   const local = stateOf(service({ LocalServiceSocketPath: '/run/web.sock', LocalServicePort: 0 }))
-  assert.equal(local.inbound, undefined)
-  assert.match(local.notices.join(), /LocalServiceSocketPath/)
+  assert.deepEqual(local.inbound?.localApp, { host: 'unix:/run/web.sock', port: 0 })
+  assert.deepEqual(local.notices, [])
+  for (const path of ['web.sock', '/run/', `/${'x'.repeat(107)}`]) {
+    const refused = stateOf(service({ LocalServiceSocketPath: path, LocalServicePort: 0 }))
+    assert.equal(refused.inbound, undefined)
+    assert.match(
+      refused.notices.join(),
+      /LocalServiceSocketPath .* is not an absolute path of at most 107 bytes/,
+    )
+  }
+})
+
+test('the proxy itself on a socket is named, and no public listener is started', () => {
   const own = stateOf(service({}, { SocketPath: '/run/proxy.sock' }))
   assert.equal(own.inbound, undefined)
   assert.match(own.notices.join(), /SocketPath/)

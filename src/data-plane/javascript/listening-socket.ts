@@ -1,7 +1,9 @@
 // A listening socket of node:net.
 import net, { type Server, type Socket } from 'node:net'
+import { type Address, socketPathOf } from '../../address.ts'
 import type { ListenerSpec } from '../interface.ts'
 import type { ListeningSocket } from '../listening-sockets.ts'
+import { defaultSocketMode, listenAtPath, withFile } from '../socket-path.ts'
 import { socketOptions } from './dial.ts'
 
 // listen(2) caps it at net.core.somaxconn.
@@ -27,8 +29,10 @@ export class NetListeningSocket implements ListeningSocket {
     spec: ListenerSpec,
     accept: (socket: Socket, spec: ListenerSpec) => void,
   ): Promise<ListeningSocket> {
+    const path = socketPathOf(spec.bind)
     const opened = new NetListeningSocket(spec, accept)
-    await opened.#listen()
+    if (path !== undefined) return opened.#openAtPath(path)
+    await opened.#listen(spec.bind)
     // accept(2) fails without descriptors or memory; the listener outlives it.
     opened.#server.on('error', () => {})
     return opened
@@ -57,11 +61,22 @@ export class NetListeningSocket implements ListeningSocket {
     this.#server.close()
   }
 
-  #listen(): Promise<void> {
-    const { host, port } = this.#spec.bind
+  async #openAtPath(path: string): Promise<ListeningSocket> {
+    try {
+      const mode = this.#spec.socketMode ?? defaultSocketMode
+      const file = await listenAtPath({ path, mode }, at => this.#listen({ path: at }))
+      this.#server.on('error', () => {})
+      return withFile(this, file)
+    } catch (error) {
+      this.#server.close()
+      throw error
+    }
+  }
+
+  #listen(where: Address | { readonly path: string }): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
-      this.#server.listen({ host, port, backlog }, () => {
+      this.#server.listen({ ...where, backlog }, () => {
         this.#server.off('error', reject)
         resolve()
       })

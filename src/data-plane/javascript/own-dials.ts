@@ -8,6 +8,8 @@ export class OwnDials {
   /** One that stands, until it closes. */
   note(dialed: Socket): void {
     const { localAddress, localPort, remoteAddress, remotePort } = dialed
+    // A unix socket has no address of its own end.
+    if (localPort === undefined) return
     const key = keyOf([localAddress, localPort], [remoteAddress, remotePort])
     this.#open.add(key)
     dialed.once('close', () => this.#open.delete(key))
@@ -15,7 +17,10 @@ export class OwnDials {
 
   /** Whether this one was opened here. Known once the loop has told of both ends: a turn after it was accepted. */
   has({ localAddress, localPort, remoteAddress, remotePort }: Socket): boolean {
-    return this.#open.has(keyOf([remoteAddress, remotePort], [localAddress, localPort]))
+    return (
+      remotePort !== undefined &&
+      this.#open.has(keyOf([remoteAddress, remotePort], [localAddress, localPort]))
+    )
   }
 }
 

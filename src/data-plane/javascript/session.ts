@@ -194,7 +194,9 @@ export class Session {
 export function reset(socket: Socket, stream: Duplex = socket): void {
   if (socket.destroyed) return
   const ending = stream.writableEnded && !stream.writableFinished
-  if (!ending) Object.assign(socket, { resetAndClosing: true })
+  // A unix socket has no reset: to the other end it is a plain end, or ECONNRESET where it had sent what was not read (unix(7)).
+  const { _handle: handle } = socket as { _handle?: { reset?: unknown } | null }
+  if (!ending && typeof handle?.reset === 'function') Object.assign(socket, { resetAndClosing: true })
   socket.destroy()
 }
 

@@ -52,7 +52,7 @@ export interface Engine {
   /** @throws Error what OpenSSL said */
   setIdentity(chainPem: string, privateKey: Buffer, rootsPem: string, groups: string): void
   setGeneration(generation: number): void
-  /** Binds and listens; the name of the error where it can't. The host is an IP address. */
+  /** Binds and listens; the name of the error where it can't. The host is an IP address, or `unix:` and a path. */
   bind(
     host: string,
     port: number,

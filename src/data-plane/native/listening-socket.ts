@@ -1,8 +1,10 @@
 // A listening socket of the engine.
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { socketAddress, socketPathOf } from '../../address.ts'
 import type { ListenerSpec } from '../interface.ts'
 import type { ListeningSocket } from '../listening-sockets.ts'
+import { defaultSocketMode, listenAtPath, withFile } from '../socket-path.ts'
 import type { Engine } from './addon.ts'
 
 export interface EngineSockets {
@@ -18,19 +20,36 @@ export async function openEngineSocket(
   spec: ListenerSpec,
   { engine, tallyOf, onClosed }: EngineSockets,
 ): Promise<ListeningSocket> {
-  const { host, port } = spec.bind
-  const address = isIP(host.split('%')[0] ?? '') === 0 ? (await lookup(host)).address : host
-  const bound = engine.bind(address, port, spec, tallyOf(spec))
-  if (typeof bound === 'string') throw Object.assign(new Error(`bind: ${bound}`), { code: bound })
-  const close = (takeQueued: boolean) =>
-    new Promise<void>(resolve => {
-      onClosed(bound.id, resolve)
-      engine.closeListener(bound.id, takeQueued)
+  const path = socketPathOf(spec.bind)
+  if (path === undefined) return bound(await addressOf(spec.bind.host), spec.bind.port)
+  let socket: ListeningSocket | undefined
+  try {
+    const file = await listenAtPath({ path, mode: spec.socketMode ?? defaultSocketMode }, async at => {
+      socket = bound(socketAddress(at).host, 0)
     })
-  return {
-    port: bound.port,
-    change: next => engine.changeListener(bound.id, next, tallyOf(next)),
-    close: () => close(false),
-    takeQueuedAndClose: () => close(true),
+    return withFile(socket as unknown as ListeningSocket, file)
+  } catch (error) {
+    await socket?.close()
+    throw error
   }
+
+  function bound(host: string, port: number): ListeningSocket {
+    const made = engine.bind(host, port, spec, tallyOf(spec))
+    if (typeof made === 'string') throw Object.assign(new Error(`bind: ${made}`), { code: made })
+    const close = (takeQueued: boolean) =>
+      new Promise<void>(resolve => {
+        onClosed(made.id, resolve)
+        engine.closeListener(made.id, takeQueued)
+      })
+    return {
+      port: made.port,
+      change: next => engine.changeListener(made.id, next, tallyOf(next)),
+      close: () => close(false),
+      takeQueuedAndClose: () => close(true),
+    }
+  }
+}
+
+async function addressOf(host: string): Promise<string> {
+  return isIP(host.split('%')[0] ?? '') === 0 ? (await lookup(host)).address : host
 }
