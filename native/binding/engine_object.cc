@@ -80,6 +80,7 @@ Napi::Function EngineObject::Define(Napi::Env env) {
                          InstanceMethod<&EngineObject::DropTally>("dropTally"),
                          InstanceMethod<&EngineObject::ReadTally>("readTally"),
                          InstanceMethod<&EngineObject::ReadEndpoints>("readEndpoints"),
+                         InstanceMethod<&EngineObject::OwnedBytes>("ownedBytes"),
                          InstanceMethod<&EngineObject::NowMs>("nowMs"),
                          InstanceMethod<&EngineObject::Close>("close"),
                      });
@@ -95,6 +96,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
                                 .rekey_after_records = static_cast<uint64_t>(number("rekeyAfterRecords")),
                                 .kernel = {.ciphers = static_cast<uint8_t>(number("kernelCiphers")),
                                            .rekeys = options.Get("kernelRekeys").ToBoolean().Value()},
+                                .buffer_memory = static_cast<uint64_t>(number("bufferMemory")),
                                 .wake =
                                     [this, awake = awake_] {
                                       if (!awake->load()) return;
@@ -247,6 +249,10 @@ Napi::Value EngineObject::ReadTally(const Napi::CallbackInfo& info) { return Fro
 
 Napi::Value EngineObject::ReadEndpoints(const Napi::CallbackInfo& info) {
   return FromEndpoints(info.Env(), Tally(info[0])->Endpoints());
+}
+
+Napi::Value EngineObject::OwnedBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), engine_ == nullptr ? 0 : static_cast<double>(engine_->OwnedBytes()));
 }
 
 Napi::Value EngineObject::NowMs(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), core::NowMs()); }

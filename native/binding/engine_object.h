@@ -34,6 +34,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   void DropTally(const Napi::CallbackInfo& info);
   Napi::Value ReadTally(const Napi::CallbackInfo& info);
   Napi::Value ReadEndpoints(const Napi::CallbackInfo& info);
+  Napi::Value OwnedBytes(const Napi::CallbackInfo& info);
   Napi::Value NowMs(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
 

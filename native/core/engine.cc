@@ -52,7 +52,7 @@ std::unique_ptr<Engine> Engine::Open(Options options, int* error) {
                                .kernel = engine->options_.kernel,
                                .most_pipes = PipesOf(engine->options_.workers)};
   for (unsigned at = 0; at < engine->options_.workers && failed == 0; at++) {
-    engine->workers_.push_back(std::make_unique<Worker>(worker));
+    engine->workers_.push_back(std::make_unique<Worker>(worker, engine->memory_));
     failed = engine->Start(engine->workers_.back()->reactor(), "relay", 0);
   }
   if (failed == 0) return engine;

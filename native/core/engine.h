@@ -1,6 +1,7 @@
 // The core put together: the front, the threads of the handshakes, the workers, and what is asked of them from outside.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -29,6 +30,8 @@ class Engine final : private Core {
     /** Handshakes of peers that may wait for their first step; 0 for what the threads can do in time. */
     uint64_t unbegun_handshakes = 0;
     KernelTls kernel = {};
+    /** Bytes that sessions may own, all together. */
+    uint64_t buffer_memory = BufferMemory::kNoCap;
     /** Called from any thread where there is something to take. */
     std::function<void()> wake;
     /**
@@ -63,6 +66,8 @@ class Engine final : private Core {
   size_t Terminate(const std::vector<SessionId>& sessions, const char* reason);
   [[nodiscard]] std::vector<SessionView> Sessions() const;
   [[nodiscard]] std::vector<SessionId> SessionIds() const;
+  /** Bytes that sessions own now. */
+  [[nodiscard]] uint64_t OwnedBytes() const { return static_cast<uint64_t>(std::max<int64_t>(memory_.owned(), 0)); }
   /** What came about since the last time. Sessions whose records are in it live no more. */
   [[nodiscard]] Batch Take();
   /** Cuts everything and ends the threads. Every record can be taken afterwards. */
@@ -103,6 +108,7 @@ class Engine final : private Core {
   void TrimLater();
 
   const Options options_;
+  BufferMemory memory_{options_.buffer_memory};
   Outbox outbox_;
   const std::shared_ptr<OwnDials> own_dials_ = std::make_shared<OwnDials>();
   Reactor front_;

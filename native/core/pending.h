@@ -6,11 +6,24 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <utility>
+
+#include "core/buffer_memory.h"
 
 namespace sidesplice::core {
 
 class Pending {
  public:
+  Pending() = default;
+  /** What it takes is noted in `ledger`, which outlives it. */
+  explicit Pending(BufferLedger* ledger) : ledger_(ledger) {}
+  ~Pending() { Clear(); }
+  Pending(Pending&& other) noexcept : ledger_(other.ledger_) { Swap(other); }
+  Pending& operator=(Pending&& other) noexcept {
+    Pending(std::move(other)).Swap(*this);
+    return *this;
+  }
+
   [[nodiscard]] bool empty() const { return from_ == to_; }
   [[nodiscard]] size_t size() const { return to_ - from_; }
   [[nodiscard]] std::span<uint8_t> bytes() const { return {data_.get() + from_, to_ - from_}; }
@@ -23,6 +36,7 @@ class Pending {
       std::unique_ptr<uint8_t[]> data(new uint8_t[capacity]);
       if (kept > 0) std::memcpy(data.get(), data_.get() + from_, kept);
       data_ = std::move(data);
+      Note(static_cast<int64_t>(capacity) - static_cast<int64_t>(capacity_));
       capacity_ = capacity;
       from_ = 0;
       to_ = kept;
@@ -47,11 +61,32 @@ class Pending {
   }
 
   void Clear() {
+    if (capacity_ == 0) return;
+    Note(-static_cast<int64_t>(capacity_));
     data_.reset();
     capacity_ = from_ = to_ = 0;
   }
 
+  /** From here on another worker's: neither ledger is in use by another thread meanwhile. */
+  void MoveTo(BufferLedger* ledger) {
+    Note(-static_cast<int64_t>(capacity_));
+    ledger_ = ledger;
+    Note(static_cast<int64_t>(capacity_));
+  }
+
  private:
+  void Note(int64_t bytes) {
+    if (ledger_ != nullptr && bytes != 0) ledger_->Note(bytes);
+  }
+  void Swap(Pending& other) noexcept {
+    std::swap(ledger_, other.ledger_);
+    std::swap(data_, other.data_);
+    std::swap(capacity_, other.capacity_);
+    std::swap(from_, other.from_);
+    std::swap(to_, other.to_);
+  }
+
+  BufferLedger* ledger_ = nullptr;
   std::unique_ptr<uint8_t[]> data_;
   size_t capacity_ = 0;
   size_t from_ = 0;

@@ -25,7 +25,9 @@ RecordRelay::RecordRelay(const Home& home, Session session, Legs legs, OnEnd on_
     : Relay(home, std::move(session), std::move(legs.plain), std::move(legs.tls), std::move(on_end)),
       read_(std::move(legs.read)),
       write_(std::move(legs.write)),
-      sorter_(read_->version(), !downstream_is_tls()) {
+      sorter_(read_->version(), !downstream_is_tls(), home.ledger),
+      to_tls_(&home.ledger),
+      partial_(&home.ledger) {
   session_.relay = "records";
   read_->KeepFromKernel();
   write_->KeepFromKernel();
@@ -48,7 +50,9 @@ Relay::Progress RecordRelay::PumpOut(size_t* budget) {
   if (!RekeyIfDue()) return Progress::kOver;
   if (!to_tls_.empty()) return Progress::kMore;
 
-  const size_t slots = large_reads_out_ ? kRecordsAtOnce : 1;
+  const Supply supply = home_.ledger.supply();
+  if (supply == Supply::kNone && !HasRoom(tls_)) return Pause();
+  const size_t slots = large_reads_out_ && supply == Supply::kPlenty ? kRecordsAtOnce : 1;
   const size_t stride = write_->max_payload() + write_->overhead();
   std::array<iovec, kRecordsAtOnce> parts;
   for (size_t at = 0; at < slots; at++)
@@ -120,7 +124,9 @@ Relay::Progress RecordRelay::PumpIn(size_t* budget) {
   }
   if (!tls_.readable) return Progress::kWaits;
 
-  const size_t asked = large_reads_in_ ? kOpenBytes : kLargestRecordBytes;
+  Progress instead = Progress::kWaits;
+  const size_t asked = AskedOfPeer(home_.ledger.supply(), &instead);
+  if (asked == 0) return instead;
   const ssize_t got = sys::Receive(tls_.fd.get(), home_.scratch.open(), asked);
   if (got == -EAGAIN) {
     tls_.readable = false;
@@ -136,7 +142,7 @@ Relay::Progress RecordRelay::PumpIn(size_t* budget) {
   }
   const auto bytes = static_cast<size_t>(got);
   if (bytes < asked && tls_.empties()) tls_.readable = false;
-  large_reads_in_ = bytes == asked || (large_reads_in_ && bytes > kLargestRecordBytes);
+  large_reads_in_ = (bytes == asked && asked >= kLargestRecordBytes) || (large_reads_in_ && bytes > kLargestRecordBytes);
   *budget -= std::min(*budget, bytes);
   NoteMoved();
 
@@ -148,6 +154,47 @@ Relay::Progress RecordRelay::PumpIn(size_t* budget) {
   // No event may come for what these records brought about: an end to pass on, where its FIN stays out, and an answer of ours.
   const bool answers = !to_tls_.empty() && tls_.writable;
   return tls_.readable || tls_.ended || answers ? Progress::kMore : Progress::kWaits;
+}
+
+size_t RecordRelay::AskedOfPeer(Supply supply, Progress* instead) {
+  if (supply == Supply::kPlenty) return large_reads_in_ ? kOpenBytes : kLargestRecordBytes;
+  if (supply == Supply::kScarce || tls_.hung_up) return kLargestRecordBytes;
+  if (partial_.empty()) return NextWholeRecord(instead);
+  // What has begun to come is read to its end, and no further.
+  const std::span<uint8_t> held = partial_.bytes();
+  if (held.size() < tls::kHeaderBytes) return tls::kHeaderBytes - held.size();
+  const size_t whole = tls::kHeaderBytes + (static_cast<size_t>(held[3]) << 8 | held[4]);
+  return std::clamp<size_t>(whole - std::min(whole, held.size()), 1, kLargestRecordBytes);
+}
+
+size_t RecordRelay::NextWholeRecord(Progress* instead) {
+  uint8_t header[tls::kHeaderBytes];
+  const ssize_t got = sys::Peek(tls_.fd.get(), header, sizeof(header));
+  // An end or an error is found by reading.
+  if (got == 0 || (got < 0 && got != -EAGAIN)) return kLargestRecordBytes;
+  // Nothing is there: more comes with an event.
+  if (got == -EAGAIN) {
+    tls_.readable = false;
+    return 0;
+  }
+  const size_t whole = tls::kHeaderBytes + (static_cast<size_t>(header[3]) << 8 | header[4]);
+  const bool is_there = got == sizeof(header) && static_cast<size_t>(sys::ReceiveQueueBytes(tls_.fd.get())) >= whole;
+  // One that is too long is refused, however much of it is there.
+  const bool too_long = got == sizeof(header) && whole > tls::kHeaderBytes + read_->max_body();
+  if (!is_there && !too_long) {
+    // More may come in a moment; or not until what is there was read: over loopback a window stays shut for want of room for a segment of
+    // 64 KiB (__tcp_select_window). Then it is kept here, while the cap allows it.
+    if (!std::exchange(waited_, true) || got != sizeof(header) || !home_.ledger.HasReserve(whole)) {
+      *instead = Pause();
+      return 0;
+    }
+  }
+  waited_ = false;
+  if (!HasRoom(plain_)) {
+    *instead = Pause();
+    return 0;
+  }
+  return std::min(whole, kLargestRecordBytes);
 }
 
 /** Opens what is whole, delivers the plaintext, keeps the rest. */

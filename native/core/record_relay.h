@@ -27,6 +27,10 @@ class RecordRelay final : public Relay, private RecordReader {
   [[nodiscard]] bool QueueRecord(tls::ContentType type, std::span<const uint8_t> payload);
   [[nodiscard]] bool QueueKeyUpdate();
   [[nodiscard]] bool RekeyIfDue();
+  /** How much may be read from the peer now; 0 where nothing may, and then what to do instead. */
+  [[nodiscard]] size_t AskedOfPeer(Supply supply, Progress* instead);
+  /** Of a supply of none: the next record, which stays in the kernel until it is there whole and can be passed on. */
+  [[nodiscard]] size_t NextWholeRecord(Progress* instead);
   [[nodiscard]] bool TakeRecords(std::span<uint8_t> received);
   [[nodiscard]] bool DeliverPlain();
 
@@ -44,6 +48,8 @@ class RecordRelay final : public Relay, private RecordReader {
   Pending to_tls_;
   Pending partial_;
   bool large_reads_out_ = false;
+  /** A record that is not whole has been waited for. */
+  bool waited_ = false;
   bool large_reads_in_ = false;
   bool key_update_queued_ = false;
 };

@@ -33,7 +33,8 @@ class RecordReader {
 
 class RecordSorter {
  public:
-  RecordSorter(tls::Version version, bool peer_is_server) : version_(version), peer_is_server_(peer_is_server) {}
+  RecordSorter(tls::Version version, bool peer_is_server, BufferLedger& ledger)
+      : version_(version), peer_is_server_(peer_is_server), handshake_(&ledger) {}
 
   /** One record, in the order in which they came. Returns whether the relay lives. */
   [[nodiscard]] bool Sort(tls::ContentType type, std::span<const uint8_t> payload, RecordReader& reader);

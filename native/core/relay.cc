@@ -19,6 +19,8 @@ constexpr size_t kBytesPerTurn = 1024 * 1024;
 constexpr double kLooksPerLimit = 4;
 constexpr double kFirstSettleMs = 1;
 constexpr double kLastSettleMs = 50;
+// A record and what the kernel counts beside its bytes (sk_buff's truesize: less than as much again).
+constexpr size_t kRoomForRecordBytes = 2 * kLargestRecordBytes;
 constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 
 }  // namespace
@@ -47,6 +49,7 @@ Relay::Relay(const Home& home, Session session, sys::Fd plain, sys::Fd tls, OnEn
       session_(std::move(session)),
       plain_(*this),
       tls_(*this),
+      to_plain_(&home.ledger),
       on_end_(std::move(on_end)),
       moved_at_(NowMs()) {
   plain_.fd = std::move(plain);
@@ -110,6 +113,20 @@ bool Relay::Flush(Side& side, Pending& pending) {
     NoteMoved();
   }
   return true;
+}
+
+void Relay::Resume() {
+  parked_ = false;
+  Run();
+}
+
+Relay::Progress Relay::Pause() {
+  if (!std::exchange(parked_, true)) home_.parking.Park(this);
+  return Progress::kWaits;
+}
+
+bool Relay::HasRoom(const Side& side) {
+  return side.writable && sys::SendRoomBytes(side.fd.get()) >= static_cast<int64_t>(kRoomForRecordBytes);
 }
 
 void Relay::PlainEnded() {
@@ -238,6 +255,7 @@ void Relay::End(RelayEnd end) {
   if (over_) return;
   over_ = true;
   quiet_.Cancel();
+  if (std::exchange(parked_, false)) home_.parking.Forget(this);
   const bool keep_downstream = end.kind == RelayEnd::Kind::kUnused && !session_.spec().inbound;
   for (Side* side : {&plain_, &tls_})
     if (side->fd.valid()) home_.reactor.Forget(side->fd.get(), side);

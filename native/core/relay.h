@@ -9,7 +9,9 @@
 #include <string>
 #include <utility>
 
+#include "core/buffer_memory.h"
 #include "core/linger.h"
+#include "core/parking.h"
 #include "core/pending.h"
 #include "core/reactor.h"
 #include "core/scratch.h"
@@ -65,6 +67,9 @@ class Relay {
     /** Records under one AES-GCM key before it is exchanged. */
     uint64_t rekey_after_records;
     PipePool& pipes;
+    /** What its relays own. */
+    BufferLedger& ledger;
+    Parking& parking;
   };
   /** The session is given back, for kUnused with the app's connection. The relay is gone when this returns. */
   using OnEnd = std::function<void(Session session, RelayEnd end, sys::Fd downstream)>;
@@ -74,6 +79,8 @@ class Relay {
 
   /** From the same thread. */
   void Terminate(const char* reason);
+  /** From its parking: it may go on. */
+  void Resume();
   [[nodiscard]] SessionId id() const { return session_.shared->id; }
 
  protected:
@@ -126,6 +133,10 @@ class Relay {
   void PlainEnded();
   /** The peer's end was read. */
   void TlsEnded();
+  /** Reads nothing until it is resumed: what it would read, it would have to keep. */
+  Progress Pause();
+  /** Whether a record that is sent there now is taken whole, as far as the kernel tells. */
+  [[nodiscard]] static bool HasRoom(const Side& side);
   /** Nothing more is sent that way. */
   void Shut(Side& side);
   /** Came from the app, or goes to it. */
@@ -167,6 +178,7 @@ class Relay {
   tls::Alert last_word_ = tls::Alert::kInternalError;
   bool scheduled_ = false;
   bool settling_ = false;
+  bool parked_ = false;
 };
 
 }  // namespace sidesplice::core

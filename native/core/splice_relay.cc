@@ -54,7 +54,8 @@ Relay* SpliceRelay::Begin(const Home& home, Session session, Legs legs, KernelLe
 SpliceRelay::SpliceRelay(const Home& home, Session session, Legs legs, KernelLeg leg, OnEnd on_end)
     : Relay(home, std::move(session), std::move(legs.plain), std::move(legs.tls), std::move(on_end)),
       leg_(std::move(leg)),
-      sorter_(leg_.version(), !downstream_is_tls()) {
+      sorter_(leg_.version(), !downstream_is_tls(), home.ledger),
+      to_tls_(&home.ledger) {
   session_.relay = "ktls-splice";
 }
 
@@ -80,7 +81,9 @@ Relay::Progress SpliceRelay::PumpOut(size_t* budget) {
 }
 
 Relay::Progress SpliceRelay::CopyOut(size_t* budget) {
-  const size_t asked = out_.asks();
+  const Supply supply = home_.ledger.supply();
+  if (supply == Supply::kNone && !HasRoom(tls_)) return Pause();
+  const size_t asked = supply == Supply::kPlenty ? out_.asks() : tls::kMaxPayloadBytes;
   uint8_t* from = home_.scratch.open();
   const ssize_t got = sys::Receive(plain_.fd.get(), from, asked);
   if (got == -EAGAIN) {
@@ -247,7 +250,9 @@ Relay::Progress SpliceRelay::PumpIn(size_t* budget) {
 }
 
 Relay::Progress SpliceRelay::CopyIn(size_t* budget) {
-  const size_t asked = in_.asks();
+  const Supply supply = home_.ledger.supply();
+  if (supply == Supply::kNone && !tls_.hung_up && !HasRoom(plain_)) return Pause();
+  const size_t asked = supply == Supply::kPlenty ? in_.asks() : tls::kMaxPayloadBytes;
   uint8_t type = 0;
   const ssize_t got = sys::ReceiveRecord(tls_.fd.get(), home_.scratch.open(), asked, &type);
   if (got == -EAGAIN) {

@@ -37,7 +37,7 @@ void Worker::Begin(Session session, Legs legs, Relay::OnEnd on_end) {
 
 /** The kernel's where it takes the keys. A peer that asked for short records has them from us: the kernel knows one size. */
 Relay* Worker::BeginRelay(Session session, Legs legs, Relay::OnEnd on_end) {
-  const Relay::Home home{reactor_, lingering_, scratch_, moved_, options_.rekey_after_records, pipes_};
+  const Relay::Home home{reactor_, lingering_, scratch_, moved_, options_.rekey_after_records, pipes_, ledger_, parking_};
   if (options_.kernel.Takes(legs.write->aead()) && legs.write->max_payload() == tls::kMaxPayloadBytes) {
     KernelLeg leg;
     const KernelLeg::Result result = leg.Take(legs.tls.get(), &legs.read, &legs.write, options_.kernel.rekeys);

@@ -24,7 +24,7 @@ class Worker {
     size_t most_pipes = 0;
   };
 
-  explicit Worker(const Options& options) : options_(options) {}
+  Worker(const Options& options, BufferMemory& memory) : options_(options), ledger_(memory) {}
 
   Reactor& reactor() { return reactor_; }
   /** From any thread. */
@@ -43,7 +43,10 @@ class Worker {
 
   const Options options_;
   Reactor reactor_;
+  // Before whatever owns bytes.
+  BufferLedger ledger_;
   Lingering lingering_{reactor_};
+  Parking parking_{reactor_, [](Relay& relay) { relay.Resume(); }};
   Scratch scratch_;
   PipePool pipes_{options_.most_pipes};
   std::unordered_map<SessionId, Relay*> relays_;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <malloc.h>
 #include <netinet/in.h>
@@ -11,6 +12,8 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "sys/fd.h"
 #include "sys/retried.h"
@@ -84,6 +87,10 @@ void Close(int fd) {
 
 ssize_t Receive(int fd, void* into, size_t bytes) {
   return Retried([&] { return calls->recv(fd, into, bytes, 0); });
+}
+
+ssize_t Peek(int fd, void* into, size_t bytes) {
+  return Retried([&] { return calls->recv(fd, into, bytes, MSG_PEEK); });
 }
 
 ssize_t ReadV(int fd, const iovec* parts, int count) {
@@ -184,6 +191,15 @@ bool HasHungUp(int fd) {
 int SendQueueBytes(int fd) {
   int bytes = 0;
   return calls->ioctl_number(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+int64_t SendRoomBytes(int fd) {
+  uint32_t info[SK_MEMINFO_VARS] = {};
+  socklen_t length = sizeof(info);
+  if (calls->getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) != 0) return INT64_MAX;
+  // TCP counts what it queues, a unix socket what it has handed over.
+  const uint32_t queued = std::max(info[SK_MEMINFO_WMEM_QUEUED], info[SK_MEMINFO_WMEM_ALLOC]);
+  return queued == 0 ? INT64_MAX : int64_t{info[SK_MEMINFO_SNDBUF]} - queued;
 }
 
 int ReceiveQueueBytes(int fd) {

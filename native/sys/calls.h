@@ -52,6 +52,8 @@ int Accept(int listener, sockaddr_storage* from);
 int Shutdown(int fd, int how);
 void Close(int fd);
 ssize_t Receive(int fd, void* into, size_t bytes);
+/** What is there to be read, and stays there. */
+ssize_t Peek(int fd, void* into, size_t bytes);
 ssize_t ReadV(int fd, const iovec* parts, int count);
 /** Never raises SIGPIPE. */
 ssize_t Send(int fd, const void* from, size_t bytes);
@@ -84,6 +86,8 @@ sockaddr_storage LocalAddress(int fd);
 bool HasHungUp(int fd);
 /** Bytes that have been sent and not acknowledged, or not sent yet (SIOCOUTQ, tcp(7)); 0 where that can't be told. */
 int SendQueueBytes(int fd);
+/** How much more the send queue takes, by the kernel's own measure (SO_MEMINFO, socket(7)); all there is where it is empty, or can't be told. */
+int64_t SendRoomBytes(int fd);
 /** Bytes that wait to be read (SIOCINQ, tcp(7)). */
 int ReceiveQueueBytes(int fd);
 /** Closes by an RST (SO_LINGER of 0, socket(7)). */

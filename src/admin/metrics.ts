@@ -105,6 +105,11 @@ export function createMetrics(sources: MetricsSources): Metrics {
       },
     })
   }
+  current(
+    'sidesplice_buffer_bytes',
+    'Bytes that sessions own while they wait for a socket (native data plane)',
+    () => sources.counters().bufferBytes ?? 0,
+  )
   current('sidesplice_ready', 'Whether certificates and listeners are up', () => Number(sources.ready()))
   current('sidesplice_config_generation', 'Number of the configuration in use', sources.generation)
   current(

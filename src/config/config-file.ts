@@ -22,6 +22,7 @@ export interface ConfigFile {
   readonly workers?: number
   readonly key_exchange: KeyExchange
   readonly ktls: KernelTlsChoice
+  readonly buffer_memory?: number | string
   readonly log_level: LogLevel
   readonly log_json: boolean
   readonly access_log: AccessLog

@@ -7,6 +7,7 @@ import {
   type SpiffeId,
   type SpiffePattern,
 } from '../identity/spiffe-id.ts'
+import { parseBytes } from './bytes.ts'
 import type { ConfigFile, UpstreamEntry } from './config-file.ts'
 import { crossChecks, type Unchecked } from './cross-checks.ts'
 import { ConfigError, type PlaceOf, show } from './problem.ts'
@@ -26,6 +27,8 @@ export interface ProcessSettings {
   readonly workers: number | undefined
   readonly keyExchange: KeyExchange
   readonly ktls: KernelTlsChoice
+  /** Undefined: by the memory that the process may use. */
+  readonly bufferMemory: number | undefined
   readonly logLevel: LogLevel
   readonly logJson: boolean
   readonly accessLog: AccessLog
@@ -158,6 +161,7 @@ function typed(file: ConfigFile, folder: string): Config {
       workers: file.workers,
       keyExchange: file.key_exchange,
       ktls: file.ktls,
+      bufferMemory: file.buffer_memory === undefined ? undefined : parseBytes(String(file.buffer_memory)),
       logLevel: file.log_level,
       logJson: file.log_json,
       accessLog: file.access_log,

@@ -1,6 +1,10 @@
 // The formats that the shipped schema names, and what is said where a value is not of one.
 import { isFileMode, isHost, isSocketPath, parseAddress, parseLocalAddress } from '../address.ts'
 import { parseSpiffeId, parseSpiffePattern } from '../identity/spiffe-id.ts'
+import { parseBytes } from './bytes.ts'
+
+// A few records for each of some workers: the schema's minimum, for text.
+const leastBufferMemory = 4 * 1024 * 1024
 
 export const formats = {
   address: {
@@ -13,6 +17,10 @@ export const formats = {
   },
   'socket-path': { check: isSocketPath, expected: 'an absolute path of at most 107 bytes' },
   'file-mode': { check: isFileMode, expected: 'a mode in octal digits, as "0660"' },
+  bytes: {
+    check: (text: string) => (parseBytes(text) ?? 0) >= leastBufferMemory,
+    expected: 'at least 4194304 bytes, as a number or one with KiB, MiB or GiB behind it',
+  },
   host: { check: isHost, expected: 'an IP address or a host name' },
   'spiffe-id': {
     check: parses(parseSpiffeId),

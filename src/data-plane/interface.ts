@@ -127,6 +127,8 @@ export interface DataPlaneOptions {
   readonly workers?: number | undefined
   /** What handshakes prefer; X25519 unless said otherwise. */
   readonly keyExchange?: KeyExchange | undefined
+  /** Bytes that sessions may own together, where they are not JavaScript's; undefined: by the memory that the process may use. */
+  readonly bufferMemory?: number | undefined
   /** Whether the kernel makes the records, of the native data plane; undefined: auto. */
   readonly ktls?: KernelTlsChoice | undefined
 }
@@ -201,6 +203,8 @@ export interface SessionRecord extends Omit<SessionView, 'state'> {
 }
 
 export interface Counters {
+  /** Bytes that sessions own while they wait for a socket; absent where they are JavaScript's. */
+  readonly bufferBytes?: number
   /** By listener key; one that is gone stays until its last session has ended. */
   readonly listeners: ReadonlyMap<string, ListenerCounters>
 }

@@ -32,6 +32,8 @@ export interface SidecarOptions {
   readonly keyExchange?: KeyExchange | undefined
   /** Of the native data plane; undefined: auto. */
   readonly ktls?: KernelTlsChoice | undefined
+  /** Of the native data plane; undefined: by the memory that the process may use. */
+  readonly bufferMemory?: number | undefined
   readonly log: Log
   /** Which sessions get a line; may change while the proxy runs. */
   readonly accessLog: () => AccessLog
@@ -63,6 +65,7 @@ export class Sidecar {
       workers: options.workers,
       keyExchange: options.keyExchange,
       ktls: options.ktls,
+      bufferMemory: options.bufferMemory,
       policy: {
         admit: (questions, answer) => {
           const snapshot = this.#snapshot

@@ -97,6 +97,28 @@ describe('workers', { concurrency: 3 }, () => {
   })
 })
 
+describe('key exchange and buffer memory', { concurrency: 3 }, () => {
+  test('are taken from flags', async t => {
+    const args = ['--key-exchange', 'x25519', '--buffer-memory', '64MiB']
+    const sidecar = await startSidecar(t, {}, { args })
+    assert.equal(await sidecar.metric('sidesplice_buffer_bytes'), 0)
+    assert.equal((await check(t, { key_exchange: 'x25519', buffer_memory: 4 * 1024 * 1024 })).code, 0)
+  })
+
+  test('that make no sense are refused', async t => {
+    const size = 'at least 4194304 bytes, as a number or one with KiB, MiB or GiB behind it'
+    const args = ['--check', '--key-exchange', 'rsa', '--buffer-memory', '64MB']
+    assert.deepEqual([...(await check(t, {}, { args })).problems].sort(), [
+      `--buffer-memory: got "64MB", expected ${size}`,
+      '--key-exchange: got "rsa", expected one of x25519, x25519mlkem768',
+    ])
+    const small = await check(t, { buffer_memory: '4095KiB' })
+    assert.deepEqual(small.problems, [`sidecar.json: buffer_memory: got "4095KiB", expected ${size}`])
+    const smaller = await check(t, { buffer_memory: 1 })
+    assert.deepEqual(smaller.problems, ['sidecar.json: buffer_memory: got 1, expected at least 4194304'])
+  })
+})
+
 describe('usage', { concurrency: 3 }, () => {
   const refusals: readonly (readonly [string, readonly string[], RegExp])[] = [
     [

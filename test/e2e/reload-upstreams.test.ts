@@ -129,12 +129,13 @@ test('settings that need a restart are named and change nothing, the others are 
     workers: 1,
     key_exchange: 'x25519mlkem768',
     ktls: 'off',
+    buffer_memory: '64MiB',
     access_log: 'off',
   })
   const line = await pair.web.command.line('need a restart')
   assert.match(
     line,
-    / WARN .* keys=\["admin","metrics","data_plane","workers","key_exchange","ktls","log_json"\]$/,
+    / WARN .* keys=\["admin","metrics","data_plane","workers","key_exchange","ktls","buffer_memory","log_json"\]$/,
   )
   await pair.web.applied(2)
   assert.equal((await pair.web.get('/live')).status, 200)

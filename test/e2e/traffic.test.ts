@@ -1,10 +1,12 @@
 // Two sidecars by their files carry the traffic of an app that knows nothing of them.
 import assert from 'node:assert/strict'
+import { stat } from 'node:fs/promises'
 import { test } from 'node:test'
-import { formatAddress } from '../../src/address.ts'
-import { sendMany } from '../support/ends.ts'
+import { formatAddress, socketAddress } from '../../src/address.ts'
+import { freePort } from '../support/command.ts'
+import { connect, echo, openApp, sendMany } from '../support/ends.ts'
 import { issueLeaf, issueRoot, mesh, spiffeId } from '../support/pki.ts'
-import { type RunningSidecar, startPair } from '../support/running-sidecar.ts'
+import { Folder, type RunningSidecar, startPair, startSidecar } from '../support/running-sidecar.ts'
 import { planeOf } from '../support/sidecar-planes.ts'
 import { tlsConnect } from '../support/tls-peers.ts'
 import { until } from '../support/until.ts'
@@ -32,6 +34,44 @@ test('an app behind two sidecars gets every byte, both ways, and a clean end', a
     assert.match(line, / reason=closed$/)
     assert.match(line, new RegExp(` bytes_to_upstream=${8 * megabyte} bytes_to_downstream=${8 * megabyte} `))
   }
+})
+
+test('an app that knows unix sockets alone is reached, and reaches, by them; what was bound goes at the stop', async t => {
+  const folder = await Folder.make(t)
+  const socket = folder.file('db.sock')
+  const app = await openApp(t, { path: folder.file('app.sock'), serve: echo })
+  const dbPublic = await freePort()
+  const db = await startSidecar(t, {
+    service: 'db',
+    inbound: {
+      listen: formatAddress(dbPublic),
+      local_service_address: formatAddress(app.address),
+      allow: [spiffeId('web')],
+    },
+  })
+  const web = await startSidecar(t, {
+    service: 'web',
+    upstreams: [
+      {
+        destination_name: 'db',
+        local_bind_socket_path: socket,
+        local_bind_socket_mode: '0660',
+        endpoints: [formatAddress(dbPublic)],
+        expect: [spiffeId('db')],
+      },
+    ],
+  })
+  assert.equal((await stat(socket)).mode & 0o777, 0o660)
+  const client = connect(t, socketAddress(socket))
+  const digest = await sendMany(client, megabyte)
+  client.socket.end()
+  await client.ends()
+  assert.equal(client.digest(), digest)
+  assert.match(await db.command.line('session ended'), / reason=closed$/)
+  const state = await web.json<{ upstreams: { local_bind: string }[] }>('/state')
+  assert.equal(state.upstreams[0]?.local_bind, `unix:${socket}`)
+  assert.equal((await web.command.stop()).code, 0)
+  await assert.rejects(stat(socket), { code: 'ENOENT' })
 })
 
 test('a peer that is not allowed is refused, and the app sees no connection', async t => {

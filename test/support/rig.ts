@@ -15,6 +15,8 @@ export interface RigOptions {
   /** Settings of A's listener and of B's. */
   readonly outbound?: Partial<ListenerSpec>
   readonly inbound?: Partial<ListenerSpec>
+  /** What sessions of each may own together. */
+  readonly bufferMemory?: number
   /** What A prefers, and B. */
   readonly keyExchange?: { readonly a?: KeyExchange; readonly b?: KeyExchange }
 }
@@ -39,7 +41,8 @@ export async function openRig(
 ): Promise<Rig> {
   const host = options.host ?? '127.0.0.1'
   const app = await openApp(t, { host, ...(options.serve !== undefined && { serve: options.serve }) })
-  const b = new Sidecar(t, under, { keyExchange: options.keyExchange?.b })
+  const common = { bufferMemory: options.bufferMemory }
+  const b = new Sidecar(t, under, { ...common, keyExchange: options.keyExchange?.b })
   b.setIdentity(mesh.db, mesh.root)
   b.admits(app.address)
   const publicAddress = await b.listenAt({
@@ -47,7 +50,7 @@ export async function openRig(
     bind: { host, port: 0 },
     ...options.inbound,
   })
-  const a = new Sidecar(t, under, { keyExchange: options.keyExchange?.a })
+  const a = new Sidecar(t, under, { ...common, keyExchange: options.keyExchange?.a })
   a.setIdentity(mesh.web, mesh.root)
   a.routes([endpoint(publicAddress)])
   const address = await a.listenAt({ direction: 'outbound', bind: { host, port: 0 }, ...options.outbound })

@@ -13,7 +13,9 @@ import { until } from './until.ts'
 export interface UpstreamSection {
   readonly destination_name: string
   readonly local_bind_address?: string
-  readonly local_bind_port: number
+  readonly local_bind_port?: number
+  readonly local_bind_socket_path?: string
+  readonly local_bind_socket_mode?: string
   readonly endpoints: readonly string[]
   readonly expect: readonly string[]
   readonly connect_timeout_ms?: number

@@ -45,6 +45,8 @@ export interface EngineOptions {
   /** A bit for each cipher that is left to kernel TLS; 0 for none. */
   readonly kernelCiphers: number
   readonly kernelRekeys: boolean
+  /** Bytes that sessions may own together. */
+  readonly bufferMemory: number
 }
 
 /** Milliseconds by CLOCK_MONOTONIC, as every time of the engine. */
@@ -71,6 +73,7 @@ export interface Engine {
   dropTally(tally: number): void
   readTally(tally: number): TallyCounts
   readEndpoints(tally: number): readonly EndpointCounts[]
+  ownedBytes(): number
   nowMs(): number
   /** Ends all threads; what came about until then is given to `onBatch` before it returns. */
   close(onBatch: (batch: Batch) => void): void

@@ -25,6 +25,7 @@ import { groupsOf } from '../key-exchange.ts'
 import { ListeningSockets } from '../listening-sockets.ts'
 import { Questions } from '../questions.ts'
 import type { Addon, Batch, Engine } from './addon.ts'
+import { defaultBufferMemory } from './buffer-memory.ts'
 import { type KernelUse, useOfKernel } from './kernel-tls.ts'
 import { openEngineSocket } from './listening-socket.ts'
 import { NativeTally } from './tally.ts'
@@ -85,7 +86,14 @@ export class NativeDataPlane implements DataPlane {
    */
   constructor(
     addon: Addon,
-    { policy, onListener, ktls, workers = usableCpus(), keyExchange = 'x25519' }: DataPlaneOptions,
+    {
+      policy,
+      onListener,
+      ktls,
+      workers = usableCpus(),
+      keyExchange = 'x25519',
+      bufferMemory,
+    }: DataPlaneOptions,
   ) {
     this.#policy = policy
     this.#groups = groupsOf(keyExchange)
@@ -99,6 +107,7 @@ export class NativeDataPlane implements DataPlane {
           rekeyAfterRecords,
           kernelCiphers: kernel.ciphers,
           kernelRekeys: kernel.rekeys,
+          bufferMemory: bufferMemory ?? defaultBufferMemory(),
         },
         batch => this.#take(batch),
       )

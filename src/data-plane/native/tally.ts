@@ -75,6 +75,10 @@ export class NativeTally implements Counters {
     this.#offsetMs = performance.now() - engine.nowMs()
   }
 
+  get bufferBytes(): number {
+    return this.#engine.ownedBytes()
+  }
+
   /** The engine's number of the listener's counters. A listener whose name changed counts from zero: its series is another one. */
   of(spec: ListenerSpec): number {
     const known = this.listeners.get(spec.key)

@@ -39,7 +39,7 @@ Bytes RecordPeer::ReadData(size_t bytes) {
   return all;
 }
 
-RelayRig::RelayRig(RigOptions options) {
+RelayRig::RelayRig(RigOptions options) : memory_(options.buffer_memory) {
   auto spec = std::make_shared<core::ListenerSpec>();
   spec->key = "rig";
   spec->inbound = options.inbound;
@@ -59,7 +59,7 @@ RelayRig::RelayRig(RigOptions options) {
   OnThread([this, legs, options] {
     core::Session session;
     session.shared = shared_;
-    const core::Relay::Home home{reactor_, lingering_, scratch_, moved_, options.rekey_after_records, pipes_};
+    const core::Relay::Home home{reactor_, lingering_, scratch_, moved_, options.rekey_after_records, pipes_, ledger_, parking_};
     auto on_end = [this](core::Session ended, core::RelayEnd end, sys::Fd downstream) {
       relay_ = nullptr;
       spliced_bytes_ = ended.spliced_bytes;

@@ -27,6 +27,8 @@ struct RigOptions {
   double idle_timeout_ms = 0;
   /** The relay leaves records to the kernel, or to what a test has in the kernel's place. */
   bool kernel = false;
+  /** The cap on what sessions own. */
+  uint64_t buffer_memory = core::BufferMemory::kNoCap;
 };
 
 /** The peer's end of the TLS leg. */
@@ -72,6 +74,8 @@ class RelayRig {
   void Terminate(const char* reason);
   /** Runs on the relay's thread, and waits for it. */
   void OnThread(std::function<void()> task);
+  /** What sessions own, those of other workers too: a test may take some of it away, or give it back. */
+  [[nodiscard]] core::BufferMemory& memory() { return memory_; }
   [[nodiscard]] const core::SessionShared& session() const { return *shared_; }
   /** Its connection to the app, given back by a relay that moved nothing. */
   /** Pipes that it has taken from its worker. On the relay's thread. */
@@ -85,6 +89,9 @@ class RelayRig {
 
  private:
   core::Reactor reactor_;
+  core::BufferMemory memory_;
+  core::BufferLedger ledger_{memory_};
+  core::Parking parking_{reactor_, [](core::Relay& relay) { relay.Resume(); }};
   core::Lingering lingering_{reactor_};
   core::Scratch scratch_;
   core::PipePool pipes_{4};
