@@ -55,6 +55,9 @@ std::unique_ptr<Engine> Engine::Open(Options options, int* error) {
     engine->workers_.push_back(std::make_unique<Worker>(worker, engine->memory_));
     failed = engine->Start(engine->workers_.back()->reactor(), "relay", 0);
   }
+  std::vector<Worker*> all;
+  for (const std::unique_ptr<Worker>& worker : engine->workers_) all.push_back(worker.get());
+  for (Worker* worker : all) worker->Meet(all);
   if (failed == 0) return engine;
   *error = -failed;
   return nullptr;

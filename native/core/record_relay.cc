@@ -287,4 +287,11 @@ void RecordRelay::FinishTls(tls::Alert alert, double limit_ms) {
 
 void RecordRelay::ResetTls(double limit_ms) { home_.lingering.Reset(std::move(tls_.fd), std::move(to_tls_), limit_ms); }
 
+void RecordRelay::MoveTo(BufferLedger* ledger) {
+  Relay::MoveTo(ledger);
+  to_tls_.MoveTo(ledger);
+  partial_.MoveTo(ledger);
+  sorter_.MoveTo(ledger);
+}
+
 }  // namespace sidesplice::core

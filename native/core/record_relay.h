@@ -21,6 +21,7 @@ class RecordRelay final : public Relay, private RecordReader {
   Progress PumpIn(size_t* budget) override;
   void FinishTls(tls::Alert alert, double limit_ms) override;
   void ResetTls(double limit_ms) override;
+  void MoveTo(BufferLedger* ledger) override;
 
   /** False where the relay is over. */
   [[nodiscard]] bool SealAndSend(size_t bytes);

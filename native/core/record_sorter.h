@@ -36,6 +36,8 @@ class RecordSorter {
   RecordSorter(tls::Version version, bool peer_is_server, BufferLedger& ledger)
       : version_(version), peer_is_server_(peer_is_server), handshake_(&ledger) {}
 
+  /** What it keeps is noted in another ledger, or in none. */
+  void MoveTo(BufferLedger* ledger) { handshake_.MoveTo(ledger); }
   /** One record, in the order in which they came. Returns whether the relay lives. */
   [[nodiscard]] bool Sort(tls::ContentType type, std::span<const uint8_t> payload, RecordReader& reader);
   /** Application data went by that was not sorted; there may be none in the middle of a message. */

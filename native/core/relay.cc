@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -32,16 +33,37 @@ Relay* Relay::Begin(Relay* relay) {
     relay->Terminate(ending);
     return nullptr;
   }
-  for (Side* side : {&relay->plain_, &relay->tls_}) {
-    const int watched = relay->home_.reactor.Watch(side->fd.get(), side, kEvents);
-    if (watched < 0) {
-      relay->Broke(side == &relay->plain_, sys::ErrorName(-watched));
-      return nullptr;
-    }
-  }
+  if (!relay->WatchLegs()) return nullptr;
   relay->WatchQuiet();
   relay->Run();
   return relay->over_ ? nullptr : relay;
+}
+
+bool Relay::WatchLegs() {
+  for (Side* side : {&plain_, &tls_}) {
+    const int watched = home_.reactor.Watch(side->fd.get(), side, kEvents);
+    if (watched < 0) return Broke(side == &plain_, sys::ErrorName(-watched));
+  }
+  return true;
+}
+
+void Relay::Leave() {
+  for (Side* side : {&plain_, &tls_}) home_.reactor.Forget(side->fd.get(), side);
+  quiet_.Cancel();
+  MoveTo(nullptr);
+}
+
+bool Relay::Arrive(const Home& home) {
+  std::destroy_at(&home_);
+  std::construct_at(&home_, home);
+  MoveTo(&home.ledger);
+  // Ended from outside while it was on its way here: whoever did so has found it nowhere.
+  const char* ending = session_.shared->ending;
+  if (ending != nullptr) Terminate(ending);
+  if (over_ || !WatchLegs()) return false;
+  WatchQuiet();
+  Run();
+  return !over_;
 }
 
 Relay::Relay(const Home& home, Session session, sys::Fd plain, sys::Fd tls, OnEnd on_end)
@@ -82,6 +104,7 @@ void Relay::Run() {
   }
   home_.moved.fetch_add(kBytesPerTurn - budget, std::memory_order_relaxed);
   if (more && !scheduled_) {
+    if (home_.host != nullptr && !settling_ && !parked_ && movable() && home_.host->HandsOver(*this)) return;
     scheduled_ = true;
     home_.reactor.NextTurn([this] {
       scheduled_ = false;
@@ -263,6 +286,7 @@ void Relay::End(RelayEnd end) {
   sys::Fd downstream = keep_downstream ? std::move(plain_.fd) : sys::Fd();
   OnEnd on_end = std::move(on_end_);
   Session session = std::move(session_);
+  if (home_.host != nullptr) home_.host->Gone(session.shared->id);
   home_.reactor.AtEndOfTurn([this] {
     // What was put off to the next turn comes before this then.
     if (scheduled_) home_.reactor.NextTurn([this] { delete this; });

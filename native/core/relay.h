@@ -57,6 +57,17 @@ struct Legs {
 
 class Relay {
  public:
+  /** Who has relays. */
+  class Host {
+   public:
+    /** On its thread: the session is no relay of it any more. */
+    virtual void Gone(SessionId session) = 0;
+    /** It moved all that it may in a turn, and has more. True where it was handed to another, and is nothing of this thread's any more. */
+    [[nodiscard]] virtual bool HandsOver(Relay& relay) = 0;
+
+   protected:
+    ~Host() = default;
+  };
   /** What a relay is given by its worker; it outlives the relay. */
   struct Home {
     Reactor& reactor;
@@ -70,6 +81,7 @@ class Relay {
     /** What its relays own. */
     BufferLedger& ledger;
     Parking& parking;
+    Host* host = nullptr;
   };
   /** The session is given back, for kUnused with the app's connection. The relay is gone when this returns. */
   using OnEnd = std::function<void(Session session, RelayEnd end, sys::Fd downstream)>;
@@ -81,6 +93,12 @@ class Relay {
   void Terminate(const char* reason);
   /** From its parking: it may go on. */
   void Resume();
+  /** From `HandsOver`: takes it off its thread. What is under way stays in its buffers and in the kernel. */
+  void Leave();
+  /** On the thread of its new home, behind `Leave`: it goes on there. False where it is over. */
+  [[nodiscard]] bool Arrive(const Home& home);
+  /** For its host's use: the last window of time in which it was bulk. */
+  uint64_t bulk_window = 0;
   [[nodiscard]] SessionId id() const { return session_.shared->id; }
 
  protected:
@@ -123,6 +141,10 @@ class Relay {
   virtual Pending UnsentPlain() { return std::move(to_plain_); }
   /** The kernel says that a leg is broken; `false`. */
   virtual bool LegFailed(Side& side, int error);
+  /** What it owns is noted in another ledger, or in none. */
+  virtual void MoveTo(BufferLedger* ledger) { to_plain_.MoveTo(ledger); }
+  /** Whether nothing of its thread is lent to it: then another may have it. */
+  [[nodiscard]] virtual bool movable() const { return true; }
 
   [[nodiscard]] bool downstream_is_tls() const { return session_.spec().inbound; }
   /** Runs the pumps. */
@@ -151,7 +173,7 @@ class Relay {
   /** It would take a key that the kernel can't exchange. */
   bool Unable(const char* why);
 
-  const Home home_;
+  Home home_;
   Session session_;
   Side plain_;
   Side tls_;
@@ -163,6 +185,8 @@ class Relay {
  private:
   void CountUp(size_t bytes);
   void CountDown(size_t bytes);
+  /** False where it is over. */
+  [[nodiscard]] bool WatchLegs();
   void WatchQuiet();
   void LookAtQuiet(double limit_ms, const char* reason);
   void SettleIfDone();

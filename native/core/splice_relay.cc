@@ -364,6 +364,17 @@ Pending SpliceRelay::UnsentPlain() {
   return std::move(to_plain_);
 }
 
+void SpliceRelay::MoveTo(BufferLedger* ledger) {
+  Relay::MoveTo(ledger);
+  to_tls_.MoveTo(ledger);
+  sorter_.MoveTo(ledger);
+}
+
+/** A pipe belongs to its worker's pool, the timer to its reactor. */
+bool SpliceRelay::movable() const {
+  return !out_pipe_.valid() && !in_pipe_.valid() && (push_ == nullptr || !push_->armed());
+}
+
 void SpliceRelay::FinishTls(tls::Alert alert, double limit_ms) {
   if (out_pipe_.valid()) out_pipe_.Empty(&to_tls_);
   home_.lingering.Finish(std::move(tls_.fd), std::move(to_tls_), limit_ms,

@@ -56,6 +56,8 @@ class SpliceRelay final : public Relay, private RecordReader {
   void FinishTls(tls::Alert alert, double limit_ms) override;
   void ResetTls(double limit_ms) override;
   Pending UnsentPlain() override;
+  void MoveTo(BufferLedger* ledger) override;
+  [[nodiscard]] bool movable() const override;
   bool LegFailed(Side& side, int error) override;
 
   /** True where nothing waits for the peer any more; false where it blocks, or the relay is over. */

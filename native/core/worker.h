@@ -15,7 +15,7 @@
 
 namespace sidesplice::core {
 
-class Worker {
+class Worker final : private Relay::Host {
  public:
   struct Options {
     uint64_t rekey_after_records = 0;
@@ -27,6 +27,8 @@ class Worker {
   Worker(const Options& options, BufferMemory& memory) : options_(options), ledger_(memory) {}
 
   Reactor& reactor() { return reactor_; }
+  /** Before it takes anything: all there are, itself among them, to which it may hand sessions. */
+  void Meet(std::vector<Worker*> all) { all_ = std::move(all); }
   /** From any thread. */
   void Take(Session session, Legs legs, Relay::OnEnd on_end);
   void Terminate(std::vector<SessionId> sessions, const char* reason);
@@ -40,6 +42,14 @@ class Worker {
  private:
   void Begin(Session session, Legs legs, Relay::OnEnd on_end);
   Relay* BeginRelay(Session session, Legs legs, Relay::OnEnd on_end);
+  void Gone(SessionId session) override;
+  bool HandsOver(Relay& relay) override;
+  /** From any thread: a relay that has left another worker. */
+  void Receive(Relay* relay);
+  void LookAround(double now);
+  [[nodiscard]] Relay::Home home() {
+    return {reactor_, lingering_, scratch_, moved_, options_.rekey_after_records, pipes_, ledger_, parking_, this};
+  }
 
   const Options options_;
   Reactor reactor_;
@@ -52,6 +62,20 @@ class Worker {
   std::unordered_map<SessionId, Relay*> relays_;
   std::atomic<uint64_t> load_{0};
   std::atomic<uint64_t> moved_{0};
+
+  std::vector<Worker*> all_;
+  /** By worker: what it had moved by the last look around, and in the window before it. */
+  struct Look {
+    uint64_t moved = 0;
+    uint64_t lately = 0;
+  };
+  std::vector<Look> looks_;
+  double looked_at_ = 0;
+  /** Windows of time are numbered by the looks between them; relays that were bulk in this one and in the one before. */
+  uint64_t window_ = 0;
+  size_t bulk_ = 0;
+  size_t bulk_before_ = 0;
+  bool handed_over_ = false;
 };
 
 }  // namespace sidesplice::core

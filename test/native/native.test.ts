@@ -18,8 +18,13 @@ interface Variant {
 const variants: readonly Variant[] = [
   { name: 'plain', sanitize: '' },
   { name: 'address', sanitize: 'address' },
-  // What is of one thread has no race: the reactor, the relay, the engine under load and its failing calls.
-  { name: 'thread', sanitize: 'thread', only: '*reactor_test*,*relay_*test*,*engine_test*,*faults_test*' },
+  // What is of one thread has no race: the reactor, the relay, workers and handshake threads, the engine under load and its
+  // failing calls.
+  {
+    name: 'thread',
+    sanitize: 'thread',
+    only: '*reactor_test*,*relay_*test*,*engine_test*,*faults_test*,*worker_test*,*handshake_thread_test*',
+  },
 ]
 const fuzzers = ['relay', 'handshake', 'certificate'] as const
 const fuzzSeconds = Number(process.env.SIDESPLICE_FUZZ_SECONDS ?? '20')
