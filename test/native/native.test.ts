@@ -1,5 +1,6 @@
 // The C++ tests of the addon's code below binding/, each a test of its own here: plain, under AddressSanitizer with
-// UndefinedBehaviorSanitizer, under ThreadSanitizer; then the fuzzers, for a bounded time (SIDESPLICE_FUZZ_SECONDS each).
+// UndefinedBehaviorSanitizer, under ThreadSanitizer; the simulator's schedules; then the fuzzers, for a bounded time
+// (SIDESPLICE_FUZZ_SECONDS each).
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
@@ -13,11 +14,13 @@ interface Variant {
   readonly sanitize: string
   /** Cases that it runs; all where there is none. */
   readonly only?: string
+  /** Of the simulator; it is one thread, of which ThreadSanitizer has nothing to say. */
+  readonly schedules?: number
 }
 
 const variants: readonly Variant[] = [
-  { name: 'plain', sanitize: '' },
-  { name: 'address', sanitize: 'address' },
+  { name: 'plain', sanitize: '', schedules: 100_000 },
+  { name: 'address', sanitize: 'address', schedules: 5_000 },
   // What is of one thread has no race: the reactor, the relay, workers and handshake threads, the engine under load and its
   // failing calls.
   {
@@ -28,6 +31,8 @@ const variants: readonly Variant[] = [
 ]
 const fuzzers = ['relay', 'handshake', 'certificate'] as const
 const fuzzSeconds = Number(process.env.SIDESPLICE_FUZZ_SECONDS ?? '20')
+/** SIDESPLICE_SEED as the C++ tests have it, or a fixed one: each run of the same code is the same run. */
+const firstSeed = Number(process.env.SIDESPLICE_SEED ?? '1')
 const buildLimitMs = 15 * 60_000
 const runLimitMs = 10 * 60_000
 
@@ -53,6 +58,30 @@ for (const variant of variants) {
       // A sanitizer that found something ends the program, or changes its code, without a case that failed.
       assert.equal(ended.code, 0, ended.output.slice(-4_000))
       assert.ok(cases.length > 20, `${cases.length} cases`)
+    })
+
+    if (variant.schedules === undefined) return
+    test('every schedule of the simulator ends as it must', { timeout: runLimitMs }, async t => {
+      const args = ['--seed', String(firstSeed), '--schedules', String(variant.schedules)]
+      const output = await run(join(build, 'tests', 'native-simulator'), args)
+      t.diagnostic(output.split('\n')[0] ?? '')
+      // That it said so, and that sessions were carried in them.
+      assert.match(
+        output,
+        new RegExp(`^${variant.schedules} schedules from seed ${firstSeed}: \\d+ sessions`, 'm'),
+      )
+      const closed = Number(/^ {2}closed +(\d+)$/m.exec(output)?.[1])
+      assert.ok(closed > (variant.schedules ?? 0) / 10, output)
+    })
+
+    test('a schedule told line by line is the one that its seed was', { timeout: runLimitMs }, async () => {
+      const program = join(build, 'tests', 'native-simulator')
+      const hashOf = (output: string) => /hash ([0-9a-f]{16})$/m.exec(output)?.[1]
+      const silent = await run(program, ['--seed', '7', '--schedules', '1'])
+      const told = await run(program, ['--seed', '7', '--schedules', '1', '--trace'])
+      assert.ok(hashOf(silent) !== undefined)
+      assert.equal(hashOf(told), hashOf(silent))
+      assert.notEqual(hashOf(await run(program, ['--seed', '8', '--schedules', '1'])), hashOf(silent))
     })
   })
 }
