@@ -59,6 +59,8 @@ std::unique_ptr<Engine> Engine::Open(Options options, int* error) {
   for (const std::unique_ptr<Worker>& worker : engine->workers_) all.push_back(worker.get());
   for (Worker* worker : all) worker->Meet(all);
   if (failed == 0) return engine;
+  // Nothing has begun, and the front may be what is lacking: there is no end to wait for, and its threads go with it.
+  engine->closed_ = true;
   *error = -failed;
   return nullptr;
 }
@@ -216,11 +218,20 @@ void Engine::Close() {
     std::vector<Setup*> all;
     for (const auto& [id, setup] : setups_) all.push_back(setup.get());
     for (Setup* setup : all) setup->Terminate("shutdown");
+    const std::lock_guard lock(live_mutex_);
+    cut_ = true;
+    none_live_.notify_all();
   });
-  while (options_.step && live_ > 0) options_.step();
   {
+    // That none lives says nothing before the front has heard of it: it may be about to accept one.
+    const auto over = [this] { return cut_ && live_ == 0; };
     std::unique_lock lock(live_mutex_);
-    none_live_.wait(lock, [this] { return live_ == 0; });
+    while (options_.step && !over()) {
+      lock.unlock();
+      options_.step();
+      lock.lock();
+    }
+    none_live_.wait(lock, over);
   }
   for (const std::unique_ptr<Worker>& worker : workers_) worker->Stop();
   for (const std::unique_ptr<HandshakeThread>& handshakes : handshakes_) handshakes->reactor().Stop();

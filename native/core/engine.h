@@ -127,6 +127,8 @@ class Engine final : private Core {
   std::atomic<uint64_t> live_{0};
   std::mutex live_mutex_;
   std::condition_variable none_live_;
+  /** The front accepts no more, and has ended what it had. With the mutex. */
+  bool cut_ = false;
   std::atomic<bool> some_paused_{false};
   // Of peers that were accepted: handshakes that wait for their first step.
   std::atomic<uint64_t> unbegun_{0};
