@@ -158,8 +158,8 @@ void Schedule::Arrive() {
 void Schedule::AddPeer(Flow& flow, End& end, bool tls, bool downstream) {
   Peer::Habits habits = ThrowHabits(tls);
   // Two of whom each waits for the other's end would wait for ever; and two who break it off are not to be told apart.
-  if (!downstream && flow.downstream().habits().leave != Leave::kProperly && habits.leave != Leave::kProperly && (calm_ || habits.leave == Leave::kSecond))
-    habits.leave = Leave::kProperly;
+  const bool one_too_many = calm_ || habits.leave == Leave::kSecond;
+  if (!downstream && one_too_many && flow.downstream().habits().leave != Leave::kProperly) habits.leave = Leave::kProperly;
   const uint64_t out = flow.number * 2 + (downstream ? 0 : 1);
   const uint64_t in = flow.number * 2 + (downstream ? 1 : 0);
   if (!tls) {

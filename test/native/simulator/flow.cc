@@ -76,11 +76,13 @@ void Flow::CheckAborted(const App& app, const TlsPeer& peer) const {
   if (record->reason == "closed") Wrong("it was broken off, and its record says closed");
   if (IsAbort(peer.habits().leave)) {
     if (app.end.arrived_total != peer.sent)
-      Wrong("the peer broke it off behind " + std::to_string(peer.sent) + " bytes, and the app has got " + std::to_string(app.end.arrived_total));
+      Wrong("the peer broke it off behind " + std::to_string(peer.sent) + " bytes, and the app has got " +
+            std::to_string(app.end.arrived_total));
     return;
   }
   if (peer.received != app.end.other->read_total)
-    Wrong("the app broke it off behind " + std::to_string(app.end.other->read_total) + " bytes, and the peer has got " + std::to_string(peer.received));
+    Wrong("the app broke it off behind " + std::to_string(app.end.other->read_total) + " bytes, and the peer has got " +
+          std::to_string(peer.received));
 }
 
 void Flow::CheckQuiet(const Kernel& kernel) const {

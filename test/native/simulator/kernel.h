@@ -164,7 +164,7 @@ class Kernel {
   ssize_t CallReceive(int fd, std::span<const iovec> parts);
   ssize_t CallSend(int fd, std::span<const iovec> parts);
   int CallSocketError(int fd, int* error);
-  int CallLinger(int fd);
+  int CallOption(int fd, int level, int name);
   int CallName(int fd, sockaddr* address, socklen_t* length);
   int CallQueue(int fd, bool outgoing, int* bytes);
   int CallEpollCreate();

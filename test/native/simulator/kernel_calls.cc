@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 
@@ -216,9 +217,13 @@ int Kernel::CallSocketError(int fd, int* error) {
   return 0;
 }
 
-int Kernel::CallLinger(int fd) {
-  FileOf(fd).resets = true;
-  return 0;
+int Kernel::CallOption(int fd, int level, int name) {
+  File& file = FileOf(fd);
+  if (level == SOL_SOCKET && name == SO_LINGER) file.resets = true;
+  const bool of_socket = level == SOL_SOCKET && (name == SO_LINGER || name == SO_KEEPALIVE);
+  const bool of_tcp = level == IPPROTO_TCP && (name == TCP_NODELAY || name == TCP_KEEPIDLE);
+  // It has no more: no kernel TLS.
+  return of_socket || of_tcp ? 0 : Failed(ENOPROTOOPT);
 }
 
 int Kernel::CallName(int fd, sockaddr* address, socklen_t* length) {
@@ -330,7 +335,7 @@ void Install(Kernel* kernel) {
       return installed->CallSend(fd, {message->msg_iov, message->msg_iovlen});
     };
     table.getsockopt = [](int fd, int, int, void* value, socklen_t*) { return installed->CallSocketError(fd, static_cast<int*>(value)); };
-    table.setsockopt = [](int fd, int, int name, const void*, socklen_t) { return name == SO_LINGER ? installed->CallLinger(fd) : 0; };
+    table.setsockopt = [](int fd, int level, int name, const void*, socklen_t) { return installed->CallOption(fd, level, name); };
     table.getsockname = [](int fd, sockaddr* address, socklen_t* length) { return installed->CallName(fd, address, length); };
     table.ioctl_number = [](int fd, unsigned long request, int* bytes) { return installed->CallQueue(fd, request == SIOCOUTQ, bytes); };
     table.epoll_create1 = [](int) { return installed->CallEpollCreate(); };

@@ -23,6 +23,8 @@ constexpr int kDeepest = 3;
 }  // namespace
 
 void Schedule::Step() {
+  const Held held(stepping_);
+  waiting_for_end_ = closing_;
   if (++outcome_.steps > kMostSteps) Fail("it does not come to an end");
   if (!deciding_ && dice_.OneIn(intrusions_)) Intrude();
   Gather();
@@ -32,7 +34,7 @@ void Schedule::Step() {
 
 /** Others come in between two calls of a thread. */
 void Schedule::Interleave() {
-  if (depth_ >= kDeepest || over_ || !dice_.OneIn(interleaves_)) return;
+  if (depth_ >= kDeepest || over_ || (waiting_for_end_ && !stepping_) || !dice_.OneIn(interleaves_)) return;
   depth_++;
   if (!deciding_ && dice_.OneIn(intrusions_)) Intrude();
   Gather();
@@ -147,7 +149,8 @@ void Schedule::Intrude() {
     case 1:
       return kernel_.Advance(static_cast<int64_t>(dice_.Sized(calm_ ? kMs : 20 * kMs)));
     case 2:
-      for (const core::SessionView& view : engine_->Sessions()) trace_.Note("session", static_cast<int64_t>(view.id), static_cast<int>(view.state));
+      for (const core::SessionView& view : engine_->Sessions())
+        trace_.Note("session", static_cast<int64_t>(view.id), static_cast<int>(view.state));
       return;
     case 3:
     case 4:
@@ -236,6 +239,7 @@ void Schedule::Close() {
   over_ = false;
   {
     const Held held(deciding_);
+    closing_ = true;
     engine_->Close();
   }
   TakeBatch();

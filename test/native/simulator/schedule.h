@@ -110,6 +110,10 @@ class Schedule {
   /** Whoever decides has one thread: it is in a call. */
   bool deciding_ = false;
   bool everybody_left_ = false;
+  bool closing_ = false;
+  bool stepping_ = false;
+  /** The engine waits for its end, or ends its threads: none of them is in a call but by a step. */
+  bool waiting_for_end_ = false;
   /** Not begun, or done. */
   bool over_ = true;
   int depth_ = 0;
