@@ -191,8 +191,10 @@ export function createMetrics(sources: MetricsSources): Metrics {
     noteSession(record) {
       const of = labels(record)
       ended.inc({ ...of, reason: record.reason })
-      if (record.relayed) relayed.inc({ ...of, relay: record.relay })
-      if (record.splicedBytes !== undefined) spliced.inc(of, record.splicedBytes)
+      if (record.relayed) {
+        relayed.inc({ ...of, relay: record.relay })
+        spliced.inc(of, record.splicedBytes ?? 0)
+      }
       for (const { outcome } of record.attempts) attempts.inc({ service: record.name, outcome })
       if (record.policyMs !== undefined) policySeconds.observe(of, record.policyMs / 1000)
       if (record.connectMs !== undefined) connectSeconds.observe(of, record.connectMs / 1000)

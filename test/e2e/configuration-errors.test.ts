@@ -165,11 +165,12 @@ const cases: readonly Case[] = [
   },
   {
     title: 'a choice that there is not',
-    file: { log_level: 'loud', access_log: 'some', data_plane: 'rust' },
+    file: { log_level: 'loud', access_log: 'some', data_plane: 'rust', ktls: 'maybe' },
     problems: [
       'sidecar.json: log_level: got "loud", expected one of trace, debug, info, warn, error',
       'sidecar.json: access_log: got "some", expected one of all, errors, off',
       'sidecar.json: data_plane: got "rust", expected one of auto, native, javascript',
+      'sidecar.json: ktls: got "maybe", expected one of auto, on, off',
     ],
   },
   {

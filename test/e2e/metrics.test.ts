@@ -86,6 +86,10 @@ test('connections, sessions and bytes are counted as they were', async t => {
     // 3 times 5 and the 7 of the one that lives; the app answers twice as much.
     assert.equal(await sidecar.metric('sidesplice_bytes_to_upstream_total', labels), 22)
     assert.equal(await sidecar.metric('sidesplice_bytes_to_downstream_total', labels), 44)
+    // The 3, and the one without a byte.
+    const relayed = { ...labels, relay: auto.relay }
+    assert.equal(await sidecar.metric('sidesplice_sessions_relayed_total', relayed), 4)
+    assert.equal(await sidecar.metric('sidesplice_spliced_bytes_total', labels), 0)
     assert.equal(await sidecar.metric('sidesplice_policy_waiting', labels), 0)
     assert.equal(await sidecar.metric('sidesplice_listeners_up', labels), 1)
   }

@@ -1,9 +1,11 @@
 // Inside a kernel that has TLS: the bulk of a stream goes from socket to socket without entering this process.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
+import { accessFields } from '../../src/proxy/access-log.ts'
 import { conformance } from '../support/data-planes.ts'
 import { echo, sendMany } from '../support/ends.ts'
 import { openRig } from '../support/rig.ts'
+import type { Sidecar } from '../support/sidecar.ts'
 import { until } from '../support/until.ts'
 
 const megabyte = 1024 * 1024
@@ -51,11 +53,10 @@ conformance('splicing', plane => {
   })
 })
 
-async function isSpliced(
-  t: import('node:test').TestContext,
-  sidecar: Awaited<ReturnType<typeof openRig>>['a'],
-): Promise<void> {
-  const { reason, splicedBytes = 0 } = await sidecar.record()
+async function isSpliced(t: TestContext, sidecar: Sidecar): Promise<void> {
+  const record = await sidecar.record()
+  const { reason, splicedBytes = 0 } = record
+  assert.equal(accessFields(record).spliced_bytes, splicedBytes)
   t.diagnostic(`${splicedBytes} of ${bulk} bytes were spliced`)
   assert.equal(reason, 'closed')
   assert.ok(splicedBytes >= bulk * (1 - copiedShare), `${splicedBytes} of ${bulk}`)

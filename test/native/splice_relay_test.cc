@@ -7,10 +7,15 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "support/relay_rig.h"
 #include "sys/calls.h"
+#include "tls/kernel_key.h"
 
 using namespace sidesplice;
 using test::Bytes;
@@ -36,18 +41,50 @@ class Standin {
     table_.splice = Splice;
     sys::calls = &table_;
   }
-  ~Standin() { sys::calls = &sys::kKernel; }
+  ~Standin() {
+    sys::calls = &sys::kKernel;
+    const std::lock_guard lock(mutex_);
+    keys_.clear();
+    said_.reset();
+  }
+
+  /** The next record that is read is this one, before anything that the connection has. */
+  static void Say(tls::ContentType type, Bytes payload) {
+    const std::lock_guard lock(mutex_);
+    said_ = {type, std::move(payload)};
+  }
+  /** Keys that it was given, in order. */
+  static std::vector<Bytes> keys() {
+    const std::lock_guard lock(mutex_);
+    return keys_;
+  }
 
  private:
   static int SetOption(int fd, int level, int name, const void* value, socklen_t length) {
-    const bool of_tls = level == kSolTls || (level == IPPROTO_TCP && name == kTcpUlp);
-    return of_tls ? 0 : ::setsockopt(fd, level, name, value, length);
+    if (level == kSolTls) {
+      const std::lock_guard lock(mutex_);
+      const auto* bytes = static_cast<const uint8_t*>(value);
+      keys_.emplace_back(bytes, bytes + length);
+      return 0;
+    }
+    return level == IPPROTO_TCP && name == kTcpUlp ? 0 : ::setsockopt(fd, level, name, value, length);
   }
 
   static ssize_t ReceiveMessage(int fd, msghdr* message, int flags) {
     void* const control = message->msg_control;
     const size_t room = message->msg_controllen;
-    const ssize_t got = ::recvmsg(fd, message, flags);
+    uint8_t type = kData;
+    ssize_t got = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (said_) {
+        type = static_cast<uint8_t>(said_->first);
+        got = static_cast<ssize_t>(said_->second.size());
+        std::copy(said_->second.begin(), said_->second.end(), static_cast<uint8_t*>(message->msg_iov[0].iov_base));
+        said_.reset();
+      }
+    }
+    if (got == 0) got = ::recvmsg(fd, message, flags);
     if (got <= 0) return got;
     message->msg_control = control;
     message->msg_controllen = room;
@@ -55,7 +92,7 @@ class Standin {
     header->cmsg_level = kSolTls;
     header->cmsg_type = kGetRecordType;
     header->cmsg_len = CMSG_LEN(1);
-    *CMSG_DATA(header) = kData;
+    *CMSG_DATA(header) = type;
     return got;
   }
 
@@ -63,11 +100,78 @@ class Standin {
     return ::splice(from, from_at, to, to_at, std::min(bytes, step_), flags);
   }
 
+  static inline std::mutex mutex_;
+  static inline std::optional<std::pair<tls::ContentType, Bytes>> said_;
+  static inline std::vector<Bytes> keys_;
   static inline size_t step_ = SIZE_MAX;
   static inline sys::Calls table_;
 };
 
+const Bytes kKeyUpdate = {24, 0, 0, 1, 0};
+
+Bytes InKernelsShape(const tls::RecordKey& key) {
+  tls::KernelKey shape;
+  REQUIRE(key.CopyForKernel(&shape));
+  return {shape.bytes().begin(), shape.bytes().end()};
+}
+
 }  // namespace
+
+TEST_CASE("where the kernel exchanges keys a KeyUpdate is followed, and answered where that is asked for, each with the next key") {
+  Standin standin;
+  RelayRig rig({.kernel = true, .kernel_rekeys = true});
+  Standin::Say(tls::ContentType::kHandshake, {24, 0, 0, 1, 1});
+  REQUIRE(test::WriteAll(rig.peer.fd.get(), BytesOf("behind")));
+  CHECK(test::ReadUpTo(rig.app.get(), 6).bytes == BytesOf("behind"));
+  CHECK(test::ReadUpTo(rig.peer.fd.get(), 5).bytes == kKeyUpdate);
+  rig.OnThread([] {});
+  const std::vector<Bytes> keys = Standin::keys();
+  REQUIRE(keys.size() == 4);
+  REQUIRE(rig.peer.write->Update());
+  REQUIRE(rig.peer.read->Update());
+  CHECK(keys[2] == InKernelsShape(*rig.peer.write));
+  CHECK(keys[3] == InKernelsShape(*rig.peer.read));
+  // One that asks for nothing gets no answer.
+  Standin::Say(tls::ContentType::kHandshake, kKeyUpdate);
+  REQUIRE(test::WriteAll(rig.peer.fd.get(), BytesOf("more")));
+  CHECK(test::ReadUpTo(rig.app.get(), 4).bytes == BytesOf("more"));
+  CHECK(Standin::keys().size() == 5);
+  CHECK(test::IsQuiet(rig.peer.fd.get(), 50));
+}
+
+TEST_CASE("where the kernel exchanges keys ours is exchanged when it is due, between the records") {
+  Standin standin;
+  // Due whenever it is looked at: behind 256 sends.
+  RelayRig rig({.rekey_after_records = 0, .kernel = true, .kernel_rekeys = true});
+  for (int at = 0; at < 256; at++) {
+    REQUIRE(test::WriteAll(rig.app.get(), Bytes(1, 7)));
+    REQUIRE(test::ReadUpTo(rig.peer.fd.get(), 1).bytes == Bytes(1, 7));
+  }
+  REQUIRE(test::WriteAll(rig.app.get(), BytesOf("under the next key")));
+  CHECK(test::ReadUpTo(rig.peer.fd.get(), 5).bytes == kKeyUpdate);
+  CHECK(test::ReadUpTo(rig.peer.fd.get(), 18).bytes == BytesOf("under the next key"));
+  CHECK(Standin::keys().size() == 3);
+}
+
+TEST_CASE("where the kernel exchanges no keys, either ends the session with a word of its own") {
+  Standin standin;
+  RelayRig came({.kernel = true});
+  Standin::Say(tls::ContentType::kHandshake, kKeyUpdate);
+  REQUIRE(test::WriteAll(came.peer.fd.get(), BytesOf("behind")));
+  auto end = came.Ended();
+  REQUIRE(end);
+  CHECK(std::string(end->reason) == "key_update_unsupported");
+  CHECK(test::ReadToEnd(came.app.get()).bytes.empty());
+  RelayRig due({.rekey_after_records = 0, .kernel = true});
+  for (int at = 0; at < 256; at++) {
+    REQUIRE(test::WriteAll(due.app.get(), Bytes(1, 7)));
+    REQUIRE(test::ReadUpTo(due.peer.fd.get(), 1).bytes == Bytes(1, 7));
+  }
+  REQUIRE(test::WriteAll(due.app.get(), Bytes(1, 7)));
+  end = due.Ended();
+  REQUIRE(end);
+  CHECK(std::string(end->reason) == "key_update_unsupported");
+}
 
 TEST_CASE("a bulk stream is spliced either way, whatever a splice moves at a time, and no pipe is held behind it") {
   for (const size_t step : {SIZE_MAX, size_t{100'000}, size_t{4'097}}) {

@@ -54,6 +54,12 @@ export function native(behaviour: string, cases: (plane: DataPlaneUnderTest) => 
     describe(`${behaviour} (${plane.name})`, () => cases(plane))
 }
 
+/** Cases of records that we make ourselves: what the kernel's do differently stands beside them, or in test/ktls. */
+export function ownRecords(behaviour: string, cases: (plane: DataPlaneUnderTest) => void): void {
+  for (const plane of dataPlanes.filter(plane => plane.relay === 'records'))
+    describe(`${behaviour} (${plane.name})`, () => cases(plane))
+}
+
 export function dataPlaneNamed(name: string | undefined): DataPlaneUnderTest {
   const found = dataPlanes.find(plane => plane.name === name)
   if (found === undefined)

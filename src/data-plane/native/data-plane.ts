@@ -97,16 +97,16 @@ export class NativeDataPlane implements DataPlane {
   ) {
     this.#policy = policy
     this.#groups = groupsOf(keyExchange)
-    const kernel = requireKernelUse(addon, ktls)
-    this.relay = kernel
+    const { ciphers: kernelCiphers, rekeys: kernelRekeys, ...relay } = requireKernelUse(addon, ktls)
+    this.relay = relay
     try {
       this.#engine = new addon.Engine(
         {
           workers,
           handshakeThreads: workers,
           rekeyAfterRecords,
-          kernelCiphers: kernel.ciphers,
-          kernelRekeys: kernel.rekeys,
+          kernelCiphers,
+          kernelRekeys,
           bufferMemory: bufferMemory ?? defaultBufferMemory(),
         },
         batch => this.#take(batch),

@@ -71,7 +71,7 @@ RelayRig::RelayRig(RigOptions options) : memory_(options.buffer_memory) {
       return;
     }
     core::KernelLeg leg;
-    if (leg.Take(legs->tls.get(), &legs->read, &legs->write, false) != core::KernelLeg::Result::kTaken) {
+    if (leg.Take(legs->tls.get(), &legs->read, &legs->write, options.kernel_rekeys) != core::KernelLeg::Result::kTaken) {
       std::fputs("no kernel TLS\n", stderr);
       std::abort();
     }

@@ -29,6 +29,7 @@ struct RigOptions {
   bool kernel = false;
   /** The cap on what sessions own. */
   uint64_t buffer_memory = core::BufferMemory::kNoCap;
+  bool kernel_rekeys = false;
 };
 
 /** The peer's end of the TLS leg. */
