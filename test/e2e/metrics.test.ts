@@ -79,15 +79,15 @@ test('connections, sessions and bytes are counted as they were', async t => {
   await counts(web, outbound, { accepted: 5, open: 1, closed: 3, closed_before_first_byte: 1 })
   // The same, one that is not allowed, and a health check of its own.
   await counts(db, inbound, { accepted: 7, open: 1, closed: 3, closed_before_first_byte: 2, denied: 1 })
-  for (const [sidecar, labels] of [
-    [web, outbound],
-    [db, inbound],
+  for (const [sidecar, labels, { relay }] of [
+    [web, outbound, planeOf('dialing')],
+    [db, inbound, planeOf('dialed')],
   ] as const) {
     // 3 times 5 and the 7 of the one that lives; the app answers twice as much.
     assert.equal(await sidecar.metric('sidesplice_bytes_to_upstream_total', labels), 22)
     assert.equal(await sidecar.metric('sidesplice_bytes_to_downstream_total', labels), 44)
     // The 3, and the one without a byte.
-    const relayed = { ...labels, relay: auto.relay }
+    const relayed = { ...labels, relay }
     assert.equal(await sidecar.metric('sidesplice_sessions_relayed_total', relayed), 4)
     assert.equal(await sidecar.metric('sidesplice_spliced_bytes_total', labels), 0)
     assert.equal(await sidecar.metric('sidesplice_policy_waiting', labels), 0)
