@@ -8,6 +8,16 @@
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-Wall", "-Wextra"],
       "ldflags": ["-Wl,-z,now"]
+    },
+    {
+      "target_name": "sidesplice-load",
+      "type": "executable",
+      "product_extension": "",
+      "sources": ["<!@(node native/sources.mjs load)"],
+      "include_dirs": ["native"],
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+      "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra"],
+      "ldflags": ["-pthread"]
     }
   ]
 }

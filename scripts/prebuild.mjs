@@ -1,6 +1,17 @@
-// Writes prebuilds/: the addon of this platform, or with --arch of another that a cross compiler (CC, CXX) was named for. One file does
-// for every Node. With --if-stale only where a source is newer. Compiled in a folder of its own, so that build/ stays what it is.
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
+// Writes prebuilds/: the addon of this platform and the load generator beside it, or with --arch of another that a cross compiler (CC,
+// CXX) was named for. One file of each does for every Node. With --if-stale only where a source is newer. Compiled in a folder of its
+// own, so that build/ stays what it is.
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,13 +35,18 @@ function dropStale() {
 }
 
 function isMade() {
-  return files().some(file => file.includes(`${process.platform}-${values.arch}`))
+  const made = files().filter(file => file.includes(`${process.platform}-${values.arch}`))
+  return made.some(isAddon) && made.some(file => !isAddon(file))
+}
+
+function isAddon(file) {
+  return file.endsWith('.node')
 }
 
 function files() {
   if (!existsSync(prebuilds)) return []
   const names = readdirSync(prebuilds, { recursive: true })
-  return names.filter(name => name.endsWith('.node')).map(name => join(prebuilds, name))
+  return names.map(name => join(prebuilds, name)).filter(name => statSync(name).isFile())
 }
 
 async function make() {
@@ -43,11 +59,22 @@ async function make() {
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
     const { code, said } = await prebuildify(folder)
     if (code !== 0) fail(`the compiler failed:\n${said}`)
+    keepLoad(join(folder, 'build', 'Release', 'sidesplice-load'))
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
   for (const file of files())
     process.stdout.write(`${file.slice(root.length)} ${statSync(file).size} bytes\n`)
+}
+
+/** prebuildify takes addons alone. The load generator goes beside the addon, under the same tag of the libc. */
+function keepLoad(made) {
+  const addon = files().find(file => file.includes(`${process.platform}-${values.arch}`) && isAddon(file))
+  const kept = addon.replace(/sidesplice(\.\w+)?\.node$/, 'sidesplice-load$1')
+  cpSync(made, kept)
+  chmodSync(kept, 0o755)
+  const strip = process.env.PREBUILD_STRIP_BIN ?? 'strip'
+  if (spawnSync(strip, [kept], { stdio: 'ignore' }).status !== 0) fail(`${strip} failed`)
 }
 
 function prebuildify(folder) {
