@@ -10,7 +10,8 @@ fail() {
 }
 
 # apt package: what must be there afterwards. PostgreSQL's server programs stand in a folder by version, off the PATH; a header
-# is a path below /usr/include, and clang's runtime, of which the fuzzers need libFuzzer, is a library of its own version.
+# is a path below /usr/include, and clang's runtime, of which the fuzzers need libFuzzer, is a library of its own version. HAProxy and
+# nginx are the bench's peers; Chromium looks at its page.
 needed=(
   'redis-server: redis-server'
   'redis-tools: redis-benchmark redis-cli'
@@ -27,12 +28,17 @@ needed=(
   'libclang-rt-14-dev: runtime:libclang_rt.fuzzer-*.a'
   'user-mode-linux: linux.uml'
   'busybox-static: busybox'
+  'haproxy: haproxy'
+  'nginx: nginx'
+  'libnginx-mod-stream: nginx-module:ngx_stream_module.so'
+  'chromium: chromium'
 )
 
 present() {
   case $1 in
   postgres:*) compgen -G "/usr/lib/postgresql/*/bin/${1#postgres:}" >/dev/null ;;
   header:*) [ -e "/usr/include/${1#header:}" ] ;;
+  nginx-module:*) [ -e "/usr/lib/nginx/modules/${1#nginx-module:}" ] ;;
   runtime:*) compgen -G "/usr/lib/llvm-14/lib/clang/*/lib/linux/${1#runtime:}" >/dev/null ;;
   *) command -v "$1" >/dev/null ;;
   esac

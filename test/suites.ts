@@ -99,6 +99,11 @@ export const suites: readonly Suite[] = [
     inKernelWithTls: true,
   },
   { name: 'package', files: all('package'), missing: () => programs(['npm']) },
+  {
+    name: 'bench',
+    files: all('bench'),
+    missing: () => [...addon(), ...programs(['haproxy', 'nginx', 'chromium'])],
+  },
 ]
 
 /** The test files of a folder but for these: a file that is new is in every suite of its folder. */

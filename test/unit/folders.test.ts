@@ -18,6 +18,7 @@ const order = [
   'data-plane',
   'admin',
   'proxy',
+  'bench',
   'cli',
 ]
 

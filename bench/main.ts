@@ -1,0 +1,112 @@
+// npm run bench: what a hop costs with sidesplice and with its peers, on this machine. `npm run bench -- --help` lists what can be chosen.
+import { join } from 'node:path'
+import { Command, Option } from 'commander'
+import { checkAgainst } from './check.ts'
+import { writePage } from './page/page.ts'
+import { missingChromium, takePicture } from './page/picture.ts'
+import { peers } from './peers/index.ts'
+import { lastRecorded, readResults, resultsFolder } from './results.ts'
+import { type Plan, runBench } from './run.ts'
+import { scenarios } from './scenarios.ts'
+import { chainTable, ProgressLine, targetTable } from './terminal.ts'
+
+interface Choices {
+  readonly quick?: true
+  readonly all?: true
+  readonly check?: true
+  readonly rounds?: string
+  readonly seconds?: string
+  readonly scenario?: readonly string[]
+  readonly peer?: readonly string[]
+  readonly out?: string
+  readonly picture?: string
+}
+
+const quick = { rounds: 3, memoryRounds: 0, fleet: 0, seconds: 1, idleSteps: [] } as const
+const full = { rounds: 5, memoryRounds: 2, fleet: 50, seconds: 2, idleSteps: [1_000, 8_000] } as const
+
+const program = new Command('bench')
+  .description('What a hop costs with sidesplice and with its peers, on this machine.')
+  .option('--quick', 'the main figures in a few short rounds, without memory')
+  .option('--all', 'every scenario, not only those of the targets')
+  .option('--check', 'compare ratios with the last recorded ones; fail beyond their spread')
+  .option('--rounds <n>', 'how often each is measured')
+  .option('--seconds <n>', 'how long each measurement takes')
+  .addOption(
+    new Option('--scenario <name...>', 'these alone').choices([
+      ...scenarios.map(({ name }) => name),
+      'growth',
+    ]),
+  )
+  .addOption(new Option('--peer <name...>', 'these alone').choices(peers.map(({ name }) => name)))
+  .option('--out <file>', 'where results go (JSON); a page stands beside it')
+  .option('--picture <file>', 'a picture of the page (needs Chromium)')
+  .parse()
+const choices = program.opts<Choices>()
+
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  const say = (text: string) => process.stdout.write(`${text}\n`)
+  const recorded = choices.check ? lastRecorded() : undefined
+  if (choices.check && recorded === undefined) program.error('--check: no results are recorded')
+  const plan = planOf(choices)
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort())
+  const progress = new ProgressLine(process.stderr)
+  const results = await runBench(plan, {
+    onProgress: step => progress.show(step),
+    signal: stop.signal,
+  })
+  progress.clear()
+  const { cpu, cores, kernel, node, openssl } = results.machine
+  say(`\n${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}, OpenSSL ${openssl}`)
+  say(`${results.rounds.length} rounds; medians, below them the spread\n`)
+  say(chainTable(results))
+  say(`\n${targetTable(results)}\n`)
+  for (const [name, why] of Object.entries(results.leftOut)) say(`left out: ${name}, ${why}`)
+  for (const error of results.errors) say(`no result: ${error}`)
+  const pageFile = plan.file.replace(/(\.json)?$/, '.html')
+  writePage(results, pageFile)
+  say(`results in ${plan.file}, the page in ${pageFile}`)
+  if (choices.picture !== undefined) await picture(pageFile, choices.picture)
+  const drifted = recorded === undefined ? [] : checkAgainst(readResults(recorded), results)
+  for (const line of drifted) say(`worse than recorded: ${line}`)
+  return results.errors.length > 0 || drifted.length > 0 ? 2 : 0
+}
+
+async function picture(page: string, file: string): Promise<void> {
+  const missing = missingChromium()
+  if (missing !== undefined) return program.error(`--picture: ${missing}`)
+  await takePicture(page, file)
+}
+
+function planOf({ quick: isQuick, all, rounds, seconds, scenario, peer, out }: Choices): Plan {
+  const base = isQuick ? quick : full
+  const chosen = scenarios.filter(({ name, main }) => scenario?.includes(name) ?? (all || main))
+  const time = new Date().toISOString().slice(0, 19).replaceAll(':', '')
+  return {
+    peers: peers.filter(({ name }) => peer?.includes(name) ?? true),
+    scenarios: chosen.filter(({ forMemory }) => !forMemory || base.memoryRounds > 0),
+    rounds: numberOf(rounds) ?? base.rounds,
+    memoryRounds: base.memoryRounds,
+    fleet: scenario === undefined ? base.fleet : 0,
+    length: { seconds: numberOf(seconds) ?? base.seconds, idleSteps: base.idleSteps },
+    file: out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}${time}.json`),
+    command: commandLine(process.argv.slice(2)),
+  }
+}
+
+/** Without where files go, which makes no difference and is of one machine. */
+function commandLine(args: readonly string[]): string {
+  const places = ['--out', '--picture']
+  const told = args.filter((word, at) => !places.includes(word) && !places.includes(args[at - 1] ?? ''))
+  return told.length === 0 ? 'npm run bench' : `npm run bench -- ${told.join(' ')}`
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (!(value > 0)) program.error(`got ${text}, expected a number above 0`)
+  return value
+}

@@ -1,0 +1,42 @@
+// sidesplice with the defaults of a user: access log on, metrics read each second, a list of a thousand allowed peers.
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { sidecarPair } from '../../src/bench/sidecars.ts'
+import type { Peer } from '../peer.ts'
+
+const bin = fileURLToPath(new URL('../../bin/sidesplice.cjs', import.meta.url))
+const packageFile = new URL('../../package.json', import.meta.url)
+// Twice: what the first finds may hold on to more until its finalizers have run.
+const collect = "data:text/javascript,process.on('SIGUSR2',()=>{gc();gc()})"
+
+export const native = sidesplice('native', 'sidesplice')
+export const javascript = sidesplice('javascript', 'sidesplice, JavaScript')
+
+function sidesplice(dataPlane: 'native' | 'javascript', title: string): Peer {
+  return {
+    name: `sidesplice-${dataPlane}`,
+    title,
+    kind: 'own',
+    holdsIdle: true,
+    missing: () => undefined,
+    version: () => {
+      const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }
+      return `sidesplice ${version}, Node ${process.versions.node}, OpenSSL ${process.versions.openssl}`
+    },
+    open: async ({ folder, app, identities, forMemory }) => ({
+      ...(await sidecarPair({
+        folder,
+        app,
+        identities,
+        bin,
+        dataPlane,
+        ...(forMemory && {
+          nodeArgs: ['--expose-gc', '--import', collect],
+          // Thousands of handshakes at once are not what is measured here.
+          settings: { handshake_timeout_ms: 60_000, connect_timeout_ms: 60_000 },
+        }),
+      })),
+      ...(forMemory && { settleSignal: 'SIGUSR2' as const }),
+    }),
+  }
+}
