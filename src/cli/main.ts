@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { packageRoot } from '../package-root.ts'
+import { benchCommand } from './bench.ts'
 import { demoCommand } from './demo.ts'
 import { fromGoSpelling } from './go-flags.ts'
 import { proxyCommand } from './proxy.ts'
@@ -28,6 +29,7 @@ export async function main({ argv, onPrintMetrics }: MainOptions): Promise<void>
     .showHelpAfterError('(sidesplice --help tells more)')
     .addCommand(proxyCommand({ version: version(), onPrintMetrics }))
     .addCommand(demoCommand())
+    .addCommand(benchCommand())
   for (const command of program.commands)
     command
       .helpOption('-h, --help', 'print this help')

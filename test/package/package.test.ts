@@ -20,6 +20,8 @@ import { npm, pathWithoutCompiler, plainEnv } from '../support/npm.ts'
 import { mesh } from '../support/pki.ts'
 import { configText, Folder, startSidecar } from '../support/running-sidecar.ts'
 
+// Seven short measurements, and two sidecars that start.
+const benchLimitMs = 60_000
 const folder = mkdtempSync(join(tmpdir(), 'sidesplice-package-'))
 const installed = join(folder, 'node_modules', 'sidesplice')
 let installedTarball = ''
@@ -73,9 +75,10 @@ describe('the addon', () => {
 
   test('is compiled where none was made before for the machine', { timeout: 400_000 }, async t => {
     const folder = install(t, tarballWithoutPrebuild(t))
-    assert.deepEqual(readdirSync(join(folder.installed, 'build', 'Release')).filter(isAddon), [
-      'sidesplice.node',
-    ])
+    const made = readdirSync(join(folder.installed, 'build', 'Release'))
+      .filter(isMade)
+      .toSorted()
+    assert.deepEqual(made, ['sidesplice-load', 'sidesplice.node'])
     assert.equal(await chosen(t, folder.bin), 'data_plane=native why="the addon fits this Node"')
   })
 
@@ -136,6 +139,13 @@ test('a sidecar runs there', async t => {
   assert.equal((await sidecar.command.stop()).code, 0)
 })
 
+test('bench runs there, with the load generator that was made before', async t => {
+  const command = run(t, ['bench', '--seconds', '0.1'], { bin })
+  assert.equal((await command.end(benchLimitMs)).code, 0, command.stderr)
+  assert.match(command.stdout, /^two sidecars, mutual TLS 1\.3, data plane native:$/m)
+  assert.ok(!existsSync(join(installed, 'build')), 'nothing was compiled')
+})
+
 test('under Node 20 one line says what is needed, exit 1', () => {
   for (const args of [['proxy', '--config', 'x.json'], ['--help']]) {
     const { status, stdout, stderr } = spawnSync(oldNode(), [bin, ...args], { encoding: 'utf8' })
@@ -162,7 +172,10 @@ test('npm ci on a clean clone prints no warning', { timeout: 300_000 }, () => {
     execFileSync(join(clone, 'node_modules', '.bin', 'node'), ['--version'], { encoding: 'utf8' }),
     /^v24\./,
   )
-  assert.deepEqual(readdirSync(join(clone, 'build', 'Release')).filter(isAddon), ['sidesplice.node'])
+  const made = readdirSync(join(clone, 'build', 'Release'))
+    .filter(isMade)
+    .toSorted()
+  assert.deepEqual(made, ['sidesplice-load', 'sidesplice.node'])
 })
 
 interface Installed {
@@ -207,8 +220,9 @@ function copyCheckout(to: string): void {
   cpSync(packageRoot, to, { recursive: true, filter: source })
 }
 
-function isAddon(name: string): boolean {
-  return name.endsWith('.node')
+/** Of the two that are compiled; beside them stands what the compiler keeps. */
+function isMade(name: string): boolean {
+  return name.endsWith('.node') || name === 'sidesplice-load'
 }
 
 /** The machine's own Node where that is 20, else one from npm in a cache folder. */
