@@ -1,11 +1,13 @@
 // npm run bench: what a hop costs with sidesplice and with its peers, on this machine. `npm run bench -- --help` lists what can be chosen.
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
+import { describeMachine } from '../src/bench/machine.ts'
 import { checkAgainst } from './check.ts'
+import { growthTable, measureGrowth } from './growth.ts'
 import { writePage } from './page/page.ts'
 import { missingChromium, takePicture } from './page/picture.ts'
 import { peers } from './peers/index.ts'
-import { lastRecorded, readResults, resultsFolder } from './results.ts'
+import { lastRecorded, readResults, resultsFolder, writeJson } from './results.ts'
 import { type Plan, runBench } from './run.ts'
 import { scenarios } from './scenarios.ts'
 import { chainTable, ProgressLine, targetTable } from './terminal.ts'
@@ -48,11 +50,12 @@ process.exitCode = await main()
 
 async function main(): Promise<number> {
   const say = (text: string) => process.stdout.write(`${text}\n`)
+  if (choices.scenario?.includes('growth')) return growth(choices)
   const recorded = choices.check ? lastRecorded() : undefined
   if (choices.check && recorded === undefined) program.error('--check: no results are recorded')
   const plan = planOf(choices)
   const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort())
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
   const progress = new ProgressLine(process.stderr)
   const results = await runBench(plan, {
     onProgress: step => progress.show(step),
@@ -75,6 +78,22 @@ async function main(): Promise<number> {
   return results.errors.length > 0 || drifted.length > 0 ? 2 : 0
 }
 
+/** A table of its own, beside a file of its own. */
+async function growth({ quick: isQuick, rounds, seconds, out }: Choices): Promise<number> {
+  const base = isQuick ? quick : full
+  const found = await measureGrowth({
+    seconds: numberOf(seconds) ?? base.seconds,
+    rounds: numberOf(rounds) ?? base.rounds,
+    idleSteps: isQuick ? [500, 1_000] : [1_000, 2_000, 4_000, 8_000],
+    upstreams: isQuick ? [1, 10, 100] : [1, 10, 100, 1_000],
+    onProgress: what => process.stderr.write(`${what}\n`),
+  })
+  const file = out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}growth-${timeOfNow()}.json`)
+  writeJson(file, { startedAt: new Date().toISOString(), machine: describeMachine(), growth: found })
+  process.stdout.write(`${growthTable(found)}\nresults in ${file}\n`)
+  return 0
+}
+
 async function picture(page: string, file: string): Promise<void> {
   const missing = missingChromium()
   if (missing !== undefined) return program.error(`--picture: ${missing}`)
@@ -84,7 +103,6 @@ async function picture(page: string, file: string): Promise<void> {
 function planOf({ quick: isQuick, all, rounds, seconds, scenario, peer, out }: Choices): Plan {
   const base = isQuick ? quick : full
   const chosen = scenarios.filter(({ name, main }) => scenario?.includes(name) ?? (all || main))
-  const time = new Date().toISOString().slice(0, 19).replaceAll(':', '')
   return {
     peers: peers.filter(({ name }) => peer?.includes(name) ?? true),
     scenarios: chosen.filter(({ forMemory }) => !forMemory || base.memoryRounds > 0),
@@ -92,9 +110,13 @@ function planOf({ quick: isQuick, all, rounds, seconds, scenario, peer, out }: C
     memoryRounds: base.memoryRounds,
     fleet: scenario === undefined ? base.fleet : 0,
     length: { seconds: numberOf(seconds) ?? base.seconds, idleSteps: base.idleSteps },
-    file: out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}${time}.json`),
+    file: out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}${timeOfNow()}.json`),
     command: commandLine(process.argv.slice(2)),
   }
+}
+
+function timeOfNow(): string {
+  return new Date().toISOString().slice(0, 19).replaceAll(':', '')
 }
 
 /** Without where files go, which makes no difference and is of one machine. */

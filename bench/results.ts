@@ -43,9 +43,9 @@ export function measured(round: Round, chain: string, scenario: string, name: st
 }
 
 /** A reader meets the old or the new. */
-export function writeResults(results: Results, file: string): void {
+export function writeJson(file: string, content: object): void {
   mkdirSync(join(file, '..'), { recursive: true })
-  writeFileSync(`${file}.new`, `${JSON.stringify(results)}\n`)
+  writeFileSync(`${file}.new`, `${JSON.stringify(content)}\n`)
   renameSync(`${file}.new`, file)
 }
 

@@ -10,7 +10,7 @@ import { Chain, type World } from './chain.ts'
 import { measureFleet } from './fleet.ts'
 import { WrongSetup } from './negotiated.ts'
 import type { Peer } from './peer.ts'
-import { type ChainFacts, type Measurement, type Results, type Round, writeResults } from './results.ts'
+import { type ChainFacts, type Measurement, type Results, type Round, writeJson } from './results.ts'
 import type { Length, Scenario } from './scenarios.ts'
 
 export interface Plan {
@@ -49,16 +49,17 @@ export async function runBench(plan: Plan, { onProgress, signal }: Watching): Pr
     const world = { folder, app: app.address, identities: await makeIdentities(join(folder, 'identities')) }
     for (const peer of plan.peers) {
       const why = peer.missing()
+      const chain = why === undefined ? await openChain(peer, world, results) : undefined
+      if (chain !== undefined) open.push(chain)
       if (why !== undefined) Object.assign(results.leftOut, { [peer.name]: why })
-      else open.push(await openChain(peer, world, results))
     }
     const run = new Run(plan, { results, world, open, onProgress, signal })
     for (let round = 0; round < plan.rounds && !signal.aborted; round++) {
       await run.round(round)
-      writeResults(results, plan.file)
+      writeJson(plan.file, results)
     }
     results.complete = !signal.aborted
-    writeResults(results, plan.file)
+    writeJson(plan.file, results)
     return results
   } finally {
     for (const chain of open) await chain.close()
@@ -67,16 +68,21 @@ export async function runBench(plan: Plan, { onProgress, signal }: Watching): Pr
   }
 }
 
-async function openChain(peer: Peer, world: World, results: Results): Promise<Chain> {
-  const chain = await Chain.open(peer, world)
+/** Undefined for one that does not run: the others are measured all the same. @throws WrongSetup */
+async function openChain(peer: Peer, world: World, results: Results): Promise<Chain | undefined> {
+  let chain: Chain | undefined
   try {
+    chain = await Chain.open(peer, world)
     const negotiated = await chain.assertNegotiated()
     const facts: ChainFacts = { title: peer.title, kind: peer.kind, version: peer.version(), ...negotiated }
     Object.assign(results.chains, { [peer.name]: facts })
     return chain
   } catch (error) {
-    await chain.close()
-    if (!(error instanceof WrongSetup)) throw error
+    await chain?.close()
+    if (!(error instanceof WrongSetup)) {
+      results.errors.push(`${peer.title} does not run: ${error instanceof Error ? error.message : error}`)
+      return undefined
+    }
     throw new WrongSetup(peer.title, `a chain set up wrong (${error.message})`, 'one that can be measured')
   }
 }
@@ -102,14 +108,17 @@ class Run {
     const round: Round = {}
     results.rounds.push(round)
     try {
-      for (const chain of shuffled(open)) {
-        await chain.start()
-        const { readyMs } = chain
-        if (readyMs !== undefined) put(round, chain.peer, 'start', { values: { ...readyMs } })
-      }
+      const running: Chain[] = []
+      for (const chain of shuffled(open))
+        await this.#try(`the start of ${chain.peer.title}`, async () => {
+          await chain.start()
+          running.push(chain)
+          const { readyMs } = chain
+          if (readyMs !== undefined) put(round, chain.peer, 'start', { values: { ...readyMs } })
+        })
       for (const scenario of this.#plan.scenarios) {
         if (scenario.forMemory) continue
-        for (const chain of shuffled(open.filter(({ peer }) => scenario.applies(peer))))
+        for (const chain of shuffled(running.filter(({ peer }) => scenario.applies(peer))))
           if (!signal.aborted) await this.#measure(number, scenario, { chain, round })
       }
     } finally {
@@ -124,16 +133,18 @@ class Run {
     for (const scenario of this.#plan.scenarios.filter(({ forMemory }) => forMemory))
       for (const { peer } of shuffled(open.filter(chain => scenario.applies(chain.peer)))) {
         if (signal.aborted) return
-        const chain = await Chain.open(peer, world, true)
-        try {
-          await chain.start()
-          await this.#measure(number, scenario, { chain, round })
-        } finally {
-          await chain.close()
-        }
+        await this.#try(`${scenario.title}: ${peer.title}`, async () => {
+          const chain = await Chain.open(peer, world, true)
+          try {
+            await chain.start()
+            await this.#measure(number, scenario, { chain, round })
+          } finally {
+            await chain.close()
+          }
+        })
       }
     const own = open.find(({ peer }) => peer.name === 'sidesplice-native')
-    if (own === undefined || this.#plan.fleet === 0 || signal.aborted) return
+    if (own === undefined || this.#plan.fleet === 0 || number > 0 || signal.aborted) return
     await this.#try(`${this.#plan.fleet} sidecars`, async () =>
       put(round, own.peer, 'fleet', await measureFleet(this.#plan.fleet, world)),
     )

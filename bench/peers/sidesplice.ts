@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { sidecarPair } from '../../src/bench/sidecars.ts'
 import type { Peer } from '../peer.ts'
 
-const bin = fileURLToPath(new URL('../../bin/sidesplice.cjs', import.meta.url))
+export const bin = fileURLToPath(new URL('../../bin/sidesplice.cjs', import.meta.url))
 const packageFile = new URL('../../package.json', import.meta.url)
 // Twice: what the first finds may hold on to more until its finalizers have run.
 const collect = "data:text/javascript,process.on('SIGUSR2',()=>{gc();gc()})"
@@ -12,7 +12,12 @@ const collect = "data:text/javascript,process.on('SIGUSR2',()=>{gc();gc()})"
 export const native = sidesplice('native', 'sidesplice')
 export const javascript = sidesplice('javascript', 'sidesplice, JavaScript')
 
-function sidesplice(dataPlane: 'native' | 'javascript', title: string): Peer {
+/** The native one with settings beside its defaults. */
+export function sidespliceWith(settings: object, name: string): Peer {
+  return { ...sidesplice('native', name, settings), name }
+}
+
+function sidesplice(dataPlane: 'native' | 'javascript', title: string, settings: object = {}): Peer {
   return {
     name: `sidesplice-${dataPlane}`,
     title,
@@ -30,10 +35,11 @@ function sidesplice(dataPlane: 'native' | 'javascript', title: string): Peer {
         identities,
         bin,
         dataPlane,
+        settings,
         ...(forMemory && {
           nodeArgs: ['--expose-gc', '--import', collect],
           // Thousands of handshakes at once are not what is measured here.
-          settings: { handshake_timeout_ms: 60_000, connect_timeout_ms: 60_000 },
+          settings: { ...settings, handshake_timeout_ms: 60_000, connect_timeout_ms: 60_000 },
         }),
       })),
       ...(forMemory && { settleSignal: 'SIGUSR2' as const }),
