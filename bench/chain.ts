@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Identities } from '../src/bench/identities.ts'
 import { ProxyProcess } from '../src/bench/process.ts'
-import { cpuSeconds, type Memory, memory } from '../src/bench/usage.ts'
+import { cpuSeconds, type Memory, memory, tree } from '../src/bench/usage.ts'
 import { assertDialing, assertServing, type Negotiated, WrongSetup } from './negotiated.ts'
 import type { ChainSetup, Peer } from './peer.ts'
 
@@ -92,6 +92,11 @@ export class Chain {
   async close(): Promise<void> {
     await this.stop()
     await this.#setup.close?.()
+  }
+
+  /** Of A and B, children included. */
+  get pids(): readonly number[] {
+    return [this.#a, this.#b].flatMap(one => (one === undefined ? [] : tree(one.pid)))
   }
 
   cpuSeconds(): PerHop<number> {

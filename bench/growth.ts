@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeIdentities } from '../src/bench/identities.ts'
 import { type BulkResult, HeldConnections, LoadServer, runLoad } from '../src/bench/load.ts'
+import type { Machine } from '../src/bench/machine.ts'
 import { Chain, type World } from './chain.ts'
 import { measureUpstreams } from './growth-upstreams.ts'
 import { native, sidespliceWith } from './peers/sidesplice.ts'
@@ -18,6 +19,14 @@ export interface Growth {
   readonly unit: string
   readonly over: string
   readonly points: readonly (readonly [size: number, cost: number])[]
+}
+
+/** As it is written to bench/results/. */
+export interface GrowthResults {
+  readonly startedAt: string
+  readonly command: string
+  readonly machine: Machine
+  readonly growth: readonly Growth[]
 }
 
 export interface GrowthPlan {

@@ -1,13 +1,15 @@
 // npm run bench: what a hop costs with sidesplice and with its peers, on this machine. `npm run bench -- --help` lists what can be chosen.
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
 import { describeMachine } from '../src/bench/machine.ts'
 import { checkAgainst } from './check.ts'
-import { growthTable, measureGrowth } from './growth.ts'
+import { type GrowthResults, growthTable, measureGrowth } from './growth.ts'
 import { writePage } from './page/page.ts'
 import { missingChromium, takePicture } from './page/picture.ts'
 import { peers } from './peers/index.ts'
-import { lastRecorded, readResults, resultsFolder, writeJson } from './results.ts'
+import { publish } from './publish.ts'
+import { lastRecorded, type Results, readJson, resultsFolder, writeJson } from './results.ts'
 import { type Plan, runBench } from './run.ts'
 import { scenarios } from './scenarios.ts'
 import { chainTable, ProgressLine, targetTable } from './terminal.ts'
@@ -22,7 +24,10 @@ interface Choices {
   readonly peer?: readonly string[]
   readonly out?: string
   readonly picture?: string
+  readonly publish?: true
 }
+
+const pictureFile = fileURLToPath(new URL('../docs/bench.png', import.meta.url))
 
 const quick = { rounds: 3, memoryRounds: 0, fleet: 0, seconds: 1, idleSteps: [] } as const
 const full = { rounds: 5, memoryRounds: 2, fleet: 50, seconds: 2, idleSteps: [1_000, 8_000] } as const
@@ -43,6 +48,7 @@ const program = new Command('bench')
   .addOption(new Option('--peer <name...>', 'these alone').choices(peers.map(({ name }) => name)))
   .option('--out <file>', 'where results go (JSON); a page stands beside it')
   .option('--picture <file>', 'a picture of the page (needs Chromium)')
+  .option('--publish', 'no run: put the last recorded results into README.md and docs/')
   .parse()
 const choices = program.opts<Choices>()
 
@@ -50,8 +56,9 @@ process.exitCode = await main()
 
 async function main(): Promise<number> {
   const say = (text: string) => process.stdout.write(`${text}\n`)
+  if (choices.publish) return publishLast()
   if (choices.scenario?.includes('growth')) return growth(choices)
-  const recorded = choices.check ? lastRecorded() : undefined
+  const recorded = choices.check ? lastRecorded('run') : undefined
   if (choices.check && recorded === undefined) program.error('--check: no results are recorded')
   const plan = planOf(choices)
   const stop = new AbortController()
@@ -73,7 +80,7 @@ async function main(): Promise<number> {
   writePage(results, pageFile)
   say(`results in ${plan.file}, the page in ${pageFile}`)
   if (choices.picture !== undefined) await picture(pageFile, choices.picture)
-  const drifted = recorded === undefined ? [] : checkAgainst(readResults(recorded), results)
+  const drifted = recorded === undefined ? [] : checkAgainst(readJson<Results>(recorded), results)
   for (const line of drifted) say(`worse than recorded: ${line}`)
   return results.errors.length > 0 || drifted.length > 0 ? 2 : 0
 }
@@ -89,8 +96,26 @@ async function growth({ quick: isQuick, rounds, seconds, out }: Choices): Promis
     onProgress: what => process.stderr.write(`${what}\n`),
   })
   const file = out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}growth-${timeOfNow()}.json`)
-  writeJson(file, { startedAt: new Date().toISOString(), machine: describeMachine(), growth: found })
+  const results: GrowthResults = {
+    startedAt: new Date().toISOString(),
+    command: commandLine(process.argv.slice(2)),
+    machine: describeMachine(),
+    growth: found,
+  }
+  writeJson(file, results)
   process.stdout.write(`${growthTable(found)}\nresults in ${file}\n`)
+  return 0
+}
+
+async function publishLast(): Promise<number> {
+  const [run, growth] = [lastRecorded('run'), lastRecorded('growth')]
+  if (run === undefined || growth === undefined)
+    return program.error('--publish: got no recorded run or no recorded growth, expected both')
+  const results = readJson<Results>(run)
+  publish({ results, growth: readJson<GrowthResults>(growth) })
+  const pageFile = run.replace(/\.json$/, '.html')
+  writePage(results, pageFile)
+  await picture(pageFile, pictureFile)
   return 0
 }
 
@@ -110,7 +135,7 @@ function planOf({ quick: isQuick, all, rounds, seconds, scenario, peer, out }: C
     memoryRounds: base.memoryRounds,
     fleet: scenario === undefined ? base.fleet : 0,
     length: { seconds: numberOf(seconds) ?? base.seconds, idleSteps: base.idleSteps },
-    file: out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}${timeOfNow()}.json`),
+    file: out ?? join(resultsFolder, `${isQuick ? 'quick' : 'run'}-${timeOfNow()}.json`),
     command: commandLine(process.argv.slice(2)),
   }
 }

@@ -49,15 +49,15 @@ export function writeJson(file: string, content: object): void {
   renameSync(`${file}.new`, file)
 }
 
-export function readResults(file: string): Results {
-  return JSON.parse(readFileSync(file, 'utf8')) as Results
+export function readJson<Content>(file: string): Content {
+  return JSON.parse(readFileSync(file, 'utf8')) as Content
 }
 
-/** The last that was recorded, by the time in its name. */
-export function lastRecorded(folder = resultsFolder): string | undefined {
+/** The last that was recorded, by the time in its name; short runs do not count. */
+export function lastRecorded(kind: 'run' | 'growth', folder = resultsFolder): string | undefined {
   if (!existsSync(folder)) return undefined
   const name = readdirSync(folder)
-    .filter(file => /^\d{4}-.*\.json$/.test(file))
+    .filter(file => file.startsWith(`${kind}-`) && file.endsWith('.json'))
     .toSorted()
     .at(-1)
   return name === undefined ? undefined : join(folder, name)

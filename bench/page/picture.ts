@@ -3,6 +3,9 @@ import { existsSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 
+// Two in a row: throughput, CPU and latencies.
+const shownFigures = 6
+
 export const chromiumPath = '/usr/bin/chromium'
 
 export function missingChromium(): string | undefined {
@@ -37,7 +40,10 @@ export async function withPage<Result>(
 
 export async function takePicture(file: string, picture: string): Promise<void> {
   await withPage(file, {}, async page => {
-    // The first screens: throughput, CPU and latencies.
-    await page.screenshot({ path: picture, clip: { x: 0, y: 0, width: 1280, height: 1500 }, fullPage: true })
+    const bottoms = await page.$$eval('figure', nodes =>
+      nodes.map(node => node.getBoundingClientRect().bottom),
+    )
+    const height = (bottoms[Math.min(shownFigures, bottoms.length) - 1] ?? 900) + 20
+    await page.screenshot({ path: picture, clip: { x: 0, y: 0, width: 1280, height }, fullPage: true })
   })
 }

@@ -5,7 +5,8 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { readResults } from '../../bench/results.ts'
+import type { GrowthResults } from '../../bench/growth.ts'
+import { type Results, readJson } from '../../bench/results.ts'
 import { build, packageRoot } from '../support/command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sidesplice-run-'))
@@ -31,7 +32,7 @@ test('a run leaves its results, a page and nothing else', () => {
     ...['--peer', ...peers, '--scenario', ...scenarios],
   )
   assert.equal(status, 0, stdout + stderr)
-  const results = readResults(file)
+  const results = readJson<Results>(file)
   assert.equal(results.complete, true)
   assert.deepEqual(results.errors, [])
   assert.equal(results.rounds.length, 2)
@@ -47,6 +48,29 @@ test('a run leaves its results, a page and nothing else', () => {
   assert.match(stdout, /^one stream up: Gbit\/s against the best TLS peer +≥ 1\.6 x +\d/m)
   assert.ok(existsSync(join(folder, 'results.html')))
   assert.deepEqual(readdirSync(folder).toSorted(), ['results.html', 'results.json'])
+})
+
+test('growth is measured over streams, workers, idle connections and upstreams', () => {
+  const grown = join(folder, 'growth.json')
+  const { status, stdout, stderr } = bench(
+    ...['--scenario', 'growth', '--quick', '--rounds', '1', '--seconds', '0.2', '--out', grown],
+  )
+  assert.equal(status, 0, stdout + stderr)
+  const sizes = readJson<GrowthResults>(grown).growth.map(({ of, points }) => {
+    assert.ok(
+      points.every(([, cost]) => cost > 0),
+      of,
+    )
+    return points.map(([size]) => size)
+  })
+  const [streams, workers, idle, upstreams] = [
+    [1, 4, 16],
+    [1, 2],
+    [0, 500, 1_000],
+    [1, 10, 100],
+  ]
+  assert.deepEqual(sizes, [streams, streams, workers, workers, idle, upstreams, upstreams, upstreams])
+  assert.match(stdout, /^start to ready, ms, by upstreams of 10 endpoints$/m)
 })
 
 test('a name that is no scenario is refused', () => {
