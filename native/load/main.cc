@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <map>
+#include <set>
 #include <string>
 
 #include "load/modes.h"
@@ -13,9 +14,18 @@ using sidesplice::load::Options;
 
 namespace {
 
-const std::map<std::string, int (*)(const Options&)> kModes = {
-    {"app", sidesplice::load::RunApp},   {"relay", sidesplice::load::RunRelay},     {"bulk", sidesplice::load::RunBulk},
-    {"rtt", sidesplice::load::RunRtt},   {"connect", sidesplice::load::RunConnect}, {"idle", sidesplice::load::RunIdle},
+struct Mode {
+  int (*run)(const Options&);
+  std::set<std::string> options;
+};
+
+const std::map<std::string, Mode> kModes = {
+    {"app", {sidesplice::load::RunApp, {"listen"}}},
+    {"relay", {sidesplice::load::RunRelay, {"listen", "to"}}},
+    {"bulk", {sidesplice::load::RunBulk, {"to", "direction", "streams", "seconds", "nice"}}},
+    {"rtt", {sidesplice::load::RunRtt, {"to", "bytes", "connections", "seconds", "nice", "hdr"}}},
+    {"connect", {sidesplice::load::RunConnect, {"to", "bytes", "in-flight", "seconds", "nice", "hdr"}}},
+    {"idle", {sidesplice::load::RunIdle, {"to", "steps"}}},
 };
 
 }  // namespace
@@ -25,9 +35,9 @@ int main(int count, char** words) {
   const std::string name = count > 1 ? words[1] : "";
   const auto mode = kModes.find(name);
   if (mode == kModes.end()) Fail("got \"" + name + "\", expected app, relay, bulk, rtt, connect or idle");
-  const Options options(count - 2, words + 2);
+  const Options options(count - 2, words + 2, mode->second.options);
   if (options.Has("nice") && setpriority(PRIO_PROCESS, 0, static_cast<int>(options.Count("nice", 0))) != 0)
     Fail("the priority can't be lowered");
   sidesplice::load::RaiseDescriptorLimit();
-  return mode->second(options);
+  return mode->second.run(options);
 }

@@ -9,7 +9,7 @@ namespace sidesplice::load {
 int RunApp(const Options& options);
 /** The least that a proxy can cost: --listen, --to. Until it is killed. */
 int RunRelay(const Options& options);
-/** --to, --direction up|down|both, --streams, --seconds. */
+/** --to, --direction up|down|both, --streams, --seconds; --nice here and below lowers its own priority. */
 int RunBulk(const Options& options);
 /** --to, --bytes, --connections, --seconds, --hdr FILE. */
 int RunRtt(const Options& options);

@@ -15,10 +15,11 @@ void Fail(const std::string& why) {
   std::exit(kExitUsage);
 }
 
-Options::Options(int count, char** words) {
+Options::Options(int count, char** words, const std::set<std::string>& known) {
   for (int at = 0; at < count; at += 2) {
     const std::string name = words[at];
     if (!name.starts_with("--")) Fail("got " + name + ", expected --name value");
+    if (!known.contains(name.substr(2))) Fail("got " + name + ", which this mode does not know");
     if (at + 1 == count) Fail(name + ": got nothing, expected a value");
     values_[name.substr(2)] = words[at + 1];
   }

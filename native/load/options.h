@@ -1,8 +1,9 @@
-// What the command line of a mode says: `--name value` pairs, all of them known and all of them used.
+// What the command line of a mode says: `--name value` pairs that the mode knows.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 
 #include "load/net.h"
@@ -12,7 +13,7 @@ namespace sidesplice::load {
 class Options {
  public:
   /** Ends the process with a word of what is wrong, here and below: there is nobody else to tell. */
-  Options(int count, char** words);
+  Options(int count, char** words, const std::set<std::string>& known);
 
   [[nodiscard]] bool Has(const char* name) const { return values_.contains(name); }
   [[nodiscard]] std::string Text(const char* name, const char* fallback) const;

@@ -39,11 +39,6 @@ void Report::Put(const char* name, uint64_t value) {
   text_ += std::to_string(value);
 }
 
-void Report::Put(const char* name, const std::string& value) {
-  Name(name);
-  text_ += "\"" + value + "\"";
-}
-
 void Report::Put(const char* name, const Histogram& histogram) {
   Name(name);
   text_ += "{\"count\":" + std::to_string(histogram.count());

@@ -13,7 +13,6 @@ class Report {
  public:
   void Put(const char* name, double value);
   void Put(const char* name, uint64_t value);
-  void Put(const char* name, const std::string& value);
   /** Percentiles in microseconds, and the steps of the curve. */
   void Put(const char* name, const Histogram& histogram);
   /** Writes it, the errors among it, and returns the exit code: 0, or 3 with an error. */

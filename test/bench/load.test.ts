@@ -119,6 +119,10 @@ describe('a chain that does harm', () => {
     await assert.rejects(bulk(to, 'down'), LoadError)
   })
 
+  test('an option that a mode does not know is refused', async () => {
+    await assert.rejects(runLoad('bulk', { to: app.address, stream: 4 }), /load bulk: it ended with 1/)
+  })
+
   test('nobody there is an error', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
