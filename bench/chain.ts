@@ -65,7 +65,12 @@ export class Chain {
       return undefined
     try {
       this.#a = await ProxyProcess.start(a)
-      const dialing = await assertDialing(this.to, bAddress, this.#identities)
+      const dialing = await assertDialing({
+        to: this.to,
+        bAddress,
+        identities: this.#identities,
+        resumes: this.peer.resumes === true,
+      })
       this.#b = await ProxyProcess.start(b)
       const serving = await assertServing(bAddress, this.#identities)
       if (dialing.protocol !== serving.protocol)

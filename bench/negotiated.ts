@@ -25,23 +25,35 @@ const limitMs = 10_000
 // Proxies with a thread or a process for each core keep sessions apart: with so many some meet one that has been there.
 const dials = 8
 
+export interface Dialing {
+  readonly to: string
+  readonly bAddress: string
+  readonly identities: Identities
+  /** Whether sessions are meant to be resumed. */
+  readonly resumes: boolean
+}
+
 /** Asks A, which runs while B does not. @throws WrongSetup */
-export async function assertDialing(
-  to: string,
-  bAddress: string,
-  { web, db, stranger }: Identities,
-): Promise<Negotiated> {
-  const first = await dialled(to, bAddress, { serve: db, trust: web.ca })
+export async function assertDialing({ to, bAddress, identities, resumes }: Dialing): Promise<Negotiated> {
+  const { web, db, stranger } = identities
+  const seen = await dialled(to, bAddress, { serve: db, trust: web.ca })
+  const [first] = seen
   if (first === undefined)
     throw new WrongSetup('sidecar A', 'no connection', 'one to a peer with the right certificate')
+  if (seen.some(({ resumed }) => resumed) !== resumes) throw wrongHandshake(resumes)
   if (first.protocol !== 'TLSv1.3') throw new WrongSetup('sidecar A', first.protocol, 'TLSv1.3')
   if (!first.presented)
     throw new WrongSetup('sidecar A', 'no client certificate', 'one that its CA has signed')
   const toStranger = await dialled(to, bAddress, { serve: stranger, trust: web.ca })
-  if (toStranger !== undefined)
+  if (toStranger.length > 0)
     throw new WrongSetup('sidecar A', "a stranger's certificate taken", 'a connection that fails')
   const { protocol, cipher } = first
   return { protocol, cipher }
+}
+
+function wrongHandshake(resumes: boolean): WrongSetup {
+  const [resumed, full] = ['a resumed session', 'a full handshake each time']
+  return resumes ? new WrongSetup('sidecar A', full, resumed) : new WrongSetup('sidecar A', resumed, full)
 }
 
 /** Asks B, behind which the app runs. @throws WrongSetup */
@@ -62,12 +74,12 @@ interface Dialled extends Negotiated {
   readonly resumed: boolean
 }
 
-/** What reached our server through A, by several connections, so that a resumed one shows; undefined where one did not. */
+/** What reached our server through A, by several connections, so that a resumed one shows; empty where one did not. */
 async function dialled(
   to: string,
   bAddress: string,
   { serve, trust }: { readonly serve: IdentityFiles; readonly trust: string },
-): Promise<Dialled | undefined> {
+): Promise<readonly Dialled[]> {
   const server = createServer({
     ...(await materialOf(serve)),
     ca: await readFile(trust),
@@ -90,11 +102,8 @@ async function dialled(
   })
   await new Promise<void>(resolve => server.listen(portOf(bAddress), '127.0.0.1', resolve))
   try {
-    for (let dial = 0; dial < dials; dial++) if (!(await answers(to))) return undefined
-    const [first] = seen
-    if (seen.some(({ resumed }) => resumed))
-      throw new WrongSetup('sidecar A', 'a resumed session', 'a full handshake each time')
-    return first
+    for (let dial = 0; dial < dials; dial++) if (!(await answers(to))) return []
+    return seen
   } finally {
     for (const socket of sockets) socket.destroy()
     await new Promise(resolve => server.close(resolve))

@@ -40,6 +40,8 @@ export interface Peer {
   readonly kind: PeerKind
   /** Whether thousands of idle connections make sense: a thread for each does not. */
   readonly holdsIdle: boolean
+  /** Whether its sessions are resumed; of such a chain new connections alone are measured. */
+  readonly resumes?: true
   /** What keeps it from running here. */
   readonly missing: () => string | undefined
   readonly version: () => string

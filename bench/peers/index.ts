@@ -6,11 +6,12 @@ import { ghostunnel } from './ghostunnel.ts'
 import { haproxy, haproxySplice } from './haproxy.ts'
 import { nginx } from './nginx.ts'
 import { direct, floor } from './references.ts'
-import { javascript, native } from './sidesplice.ts'
+import { javascript, native, resumed } from './sidesplice.ts'
 
 export const peers: readonly Peer[] = [
   native,
   javascript,
+  resumed,
   nginx,
   haproxy,
   consul,

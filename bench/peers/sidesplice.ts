@@ -12,6 +12,14 @@ const collect = "data:text/javascript,process.on('SIGUSR2',()=>{gc();gc()})"
 export const native = sidesplice('native', 'sidesplice')
 export const javascript = sidesplice('javascript', 'sidesplice, JavaScript')
 
+/** New connections on tickets of earlier ones. */
+export const resumed: Peer = {
+  ...sidesplice('native', 'sidesplice, resumed'),
+  name: 'sidesplice-resumed',
+  holdsIdle: false,
+  resumes: true,
+}
+
 /** The native one with settings beside its defaults. */
 export function sidespliceWith(settings: object, name: string): Peer {
   return { ...sidesplice('native', name, settings), name }

@@ -95,6 +95,14 @@ for (const { what, how, said } of wrong)
     })
   })
 
+test('a chain that is to resume its sessions is told from one that does not', async () => {
+  const resuming = { ...haproxy, resumes: true } as const
+  assert.equal((await asked(resuming, 'a.cfg', ' no-ssl-reuse', ''))?.protocol, 'TLSv1.3')
+  await assert.rejects(asked(resuming), {
+    message: 'sidecar A: got a full handshake each time, expected a resumed session',
+  })
+})
+
 async function configOf(peer: Peer, file: string): Promise<string> {
   await (await Chain.open(peer, world)).close()
   return readFileSync(join(folder, peer.name, file), 'utf8')
