@@ -12,7 +12,7 @@ import { publish } from './publish.ts'
 import { lastRecorded, type Results, readJson, resultsFolder, writeJson } from './results.ts'
 import { type Plan, runBench } from './run.ts'
 import { scenarios } from './scenarios.ts'
-import { chainTable, ProgressLine, targetTable } from './terminal.ts'
+import { chainTable, LiveTable, targetTable } from './terminal.ts'
 
 interface Choices {
   readonly quick?: true
@@ -63,9 +63,9 @@ async function main(): Promise<number> {
   const plan = planOf(choices)
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
-  const progress = new ProgressLine(process.stderr)
+  const progress = new LiveTable(process.stderr)
   const results = await runBench(plan, {
-    onProgress: step => progress.show(step),
+    onProgress: (step, so) => progress.show(step, so),
     signal: stop.signal,
   })
   progress.clear()

@@ -8,32 +8,52 @@ import { type Summary, summarize } from './statistics.ts'
 
 const barCells = 24
 
-/** Overwrites itself where the terminal can; elsewhere a line for each round. */
-export class ProgressLine {
-  readonly #out: NodeJS.WriteStream
+/** What is written to; a terminal says how large it is. */
+export interface Screen {
+  readonly isTTY?: boolean
+  readonly columns?: number
+  readonly rows?: number
+  write(text: string): unknown
+}
+
+/** The table as it fills, and a line of progress below; where there is no terminal, a line for each round. */
+export class LiveTable {
+  readonly #out: Screen
   readonly #begun = performance.now()
   #round = 0
+  /** Lines above the cursor that are ours. */
+  #drawn = 0
 
-  constructor(out: NodeJS.WriteStream) {
+  constructor(out: Screen) {
     this.#out = out
   }
 
-  show({ done, of, round, what }: Progress): void {
-    if (!this.#out.isTTY) {
-      if (round !== this.#round) this.#out.write(`round ${round}\n`)
-      this.#round = round
+  show(progress: Progress, results: Results): void {
+    const { isTTY, columns = 80, rows = 24 } = this.#out
+    if (!isTTY) {
+      if (progress.round !== this.#round) this.#out.write(`round ${progress.round}\n`)
+      this.#round = progress.round
       return
     }
+    const table = chainTable(results).split('\n')
+    // One that does not fit would leave its head behind at each turn.
+    const lines = [...(table.length + 2 < rows ? table : []), this.#line(progress)]
+    this.clear()
+    this.#out.write(lines.map(line => `${line.slice(0, columns - 1)}\n`).join(''))
+    this.#drawn = lines.length
+  }
+
+  clear(): void {
+    if (this.#drawn > 0) this.#out.write(`\x1b[${this.#drawn}A\x1b[J`)
+    this.#drawn = 0
+  }
+
+  #line({ done, of, round, what }: Progress): string {
     const filled = Math.round((done / of) * barCells)
     const bar = '█'.repeat(filled) + '░'.repeat(barCells - filled)
     const spent = (performance.now() - this.#begun) / 1_000
     const left = done === 0 ? '' : `, ${duration((spent / done) * (of - done))} left`
-    const line = `${bar} ${done}/${of}${left}  round ${round}  ${what}`
-    this.#out.write(`\r\x1b[2K${line.slice(0, (this.#out.columns || 80) - 1)}`)
-  }
-
-  clear(): void {
-    if (this.#out.isTTY) this.#out.write('\r\x1b[2K')
+    return `${bar} ${done}/${of}${left}  round ${round}  ${what}`
   }
 }
 
