@@ -130,8 +130,13 @@ Relay::Progress SpliceRelay::SpliceOut(size_t* budget) {
       plain_.readable = false;
       return Progress::kWaits;
     }
-    if (got == -EINVAL) out_.NeverSplice();
-    // An end, an error: a read tells it for sure.
+    // The socket keeps an error for one call alone: whoever reads behind it reads an end.
+    if (got < 0 && got != -EINVAL) {
+      Broke(true, sys::ErrorName(static_cast<int>(-got)));
+      return Progress::kOver;
+    }
+    if (got < 0) out_.NeverSplice();
+    // An end, or no socket to splice from: a read tells it for sure.
     return CopyOut(budget);
   }
   const auto bytes = static_cast<size_t>(got);
@@ -299,12 +304,20 @@ Relay::Progress SpliceRelay::SpliceIn(size_t* budget) {
     tls_.readable = false;
     return Progress::kWaits;
   }
-  // A record that is not data (EINVAL), an empty one or an end (0), a bad one: recvmsg(2) tells which, and takes it.
+  if (got < 0 && got != -EINVAL) {
+    Failed(static_cast<int>(-got));
+    return Progress::kOver;
+  }
+  // A record that is not data (EINVAL), an empty one or an end (0): recvmsg(2) tells which, and takes it.
   const uint32_t before = in_.copied();
   const Progress progress = CopyIn(budget);
+  if (got == 0 || progress == Progress::kOver) return progress;
   // It was data: then this socket can't be spliced from.
-  if (progress == Progress::kMore && got == -EINVAL && in_.copied() != before) in_.NeverSplice();
-  return progress;
+  if (in_.copied() != before) in_.NeverSplice();
+  // Nothing is there: then it was the error of a header that makes no sense, told once.
+  if (progress == Progress::kMore) return progress;
+  Failed(EINVAL);
+  return Progress::kOver;
 }
 
 bool SpliceRelay::OnData(std::span<const uint8_t> payload) {

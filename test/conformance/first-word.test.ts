@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Address } from '../../src/address.ts'
 import { openAlertingServer } from '../support/alert.ts'
-import { conformance } from '../support/data-planes.ts'
+import { conformance, maybeClosed } from '../support/data-planes.ts'
 import { echo } from '../support/ends.ts'
 import { sServer } from '../support/openssl.ts'
 import { issueRoot, mesh } from '../support/pki.ts'
@@ -22,7 +22,7 @@ conformance('the first word', plane => {
   const counters = (rig: Rig) => rig.a.plane.counters().listeners.get('db')?.endpoints.get('first')
 
   test('an endpoint that is cut behind its handshake gives way to the next', async t => {
-    const rig = await openRig(t, plane, { serve: echo })
+    const rig = await openRig(t, maybeClosed(plane), { serve: echo })
     const cut = await openTlsServer(t, {
       certificate: mesh.db,
       root: mesh.root,
@@ -50,7 +50,7 @@ conformance('the first word', plane => {
   })
 
   test('an endpoint that is cut behind the first byte is not replaced', async t => {
-    const rig = await openRig(t, plane, { serve: echo })
+    const rig = await openRig(t, maybeClosed(plane), { serve: echo })
     const cut = await openTlsServer(t, {
       certificate: mesh.db,
       root: mesh.root,
@@ -73,7 +73,7 @@ conformance('the first word', plane => {
 
   for (const alert of ['access_denied', 'certificate_unknown', 'unknown_ca'] as const) {
     test(`the alert ${alert} is a refusal by the peer, and no mark against it`, async t => {
-      const rig = await openRig(t, plane)
+      const rig = await openRig(t, maybeClosed(plane))
       rig.a.routes([endpoint(await openAlertingServer(t, { alert }), { endpoint: 'first' })])
       assert.equal(await rig.connect().fails(), 'ECONNRESET')
       const record = await rig.a.record()
@@ -87,7 +87,7 @@ conformance('the first word', plane => {
   }
 
   test('a refusal behind the first byte is not tried elsewhere, and no mark against the peer', async t => {
-    const rig = await openRig(t, plane, { serve: echo })
+    const rig = await openRig(t, maybeClosed(plane), { serve: echo })
     first(await openAlertingServer(t, { alert: 'access_denied', afterByte: true }), rig)
     const client = rig.connect()
     client.send('hello')
@@ -100,7 +100,7 @@ conformance('the first word', plane => {
   })
 
   test('the alert internal_error is an app that the peer could not reach, a mark against it, and tried elsewhere', async t => {
-    const rig = await openRig(t, plane, { serve: echo })
+    const rig = await openRig(t, maybeClosed(plane), { serve: echo })
     first(await openAlertingServer(t, { alert: 'internal_error' }), rig)
     const client = rig.connect()
     await rig.app.connection()
@@ -114,7 +114,7 @@ conformance('the first word', plane => {
   })
 
   test('the alert internal_error from the only endpoint ends the session by its name', async t => {
-    const rig = await openRig(t, plane)
+    const rig = await openRig(t, maybeClosed(plane))
     rig.a.routes([endpoint(await openAlertingServer(t, { alert: 'internal_error' }), { endpoint: 'first' })])
     assert.equal(await rig.connect().fails(), 'ECONNRESET')
     assert.equal((await rig.a.record()).reason, 'peer_app_unreachable')
@@ -125,7 +125,7 @@ conformance('the first word', plane => {
     ['-tls1_3', 'TLS 1.3'],
   ] as const) {
     test(`a ${version} server that trusts another CA denies us, and no mark against it`, async t => {
-      const rig = await openRig(t, plane)
+      const rig = await openRig(t, maybeClosed(plane))
       const args = [flag, '-Verify', '1', '-verify_return_error', '-no-CApath', '-no-CAstore']
       const { address } = await sServer(t, args, { root: await issueRoot('foreign') })
       rig.a.routes([endpoint(address, { endpoint: 'first' })])
@@ -138,7 +138,7 @@ conformance('the first word', plane => {
   }
 
   test('a session that both apps close without a byte is named so', async t => {
-    const rig = await openRig(t, plane, {
+    const rig = await openRig(t, maybeClosed(plane), {
       serve: ({ socket }) => socket.resume().on('end', () => socket.end()),
     })
     const client = rig.connect()

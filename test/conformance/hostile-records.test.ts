@@ -2,7 +2,7 @@
 // names; what came whole before is the app's, and what follows is an error there.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { native, ownRecords } from '../support/data-planes.ts'
+import { maybeClosed, native, ownRecords } from '../support/data-planes.ts'
 import { echo } from '../support/ends.ts'
 import {
   connectRecordPeer,
@@ -209,7 +209,7 @@ native('records of a hostile peer', plane => {
   })
 
   test('an end in the segment of Finished is a clean end', async t => {
-    const rig = await openRig(t, plane, { serve: echo })
+    const rig = await openRig(t, maybeClosed(plane), { serve: echo })
     const peer = await connectRecordPeer(t, rig.publicAddress, { holdFinished: true })
     peer.send(peer.data('all there is'), peer.closeNotify())
     peer.socket.end()

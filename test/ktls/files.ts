@@ -12,16 +12,17 @@ export const onKernelTls = [
   'openssl-records',
   'server-first',
   'stall',
-  'stalled-bytes',
   'terminate',
   'timeouts',
   'tls-versions',
   'truncation',
+  'unix-sockets',
 ] as const
 
 const beforeRelay = 'it is over before a relay begins'
 
 export const notOnKernelTls: Readonly<Record<string, string>> = {
+  'buffer-memory': 'it holds readers and peers by the thousand',
   'certificates-inbound': beforeRelay,
   'certificates-outbound': beforeRelay,
   connect: beforeRelay,
@@ -38,4 +39,5 @@ export const notOnKernelTls: Readonly<Record<string, string>> = {
   'many-sessions': 'a thousand at once are too many for one CPU in there',
   'policy-answers': beforeRelay,
   soak: 'it needs two CPUs',
+  'stalled-bytes': 'it asks for a rate, and everything shares one CPU in there',
 }

@@ -197,6 +197,22 @@ TEST_CASE("a bulk stream is spliced either way, whatever a splice moves at a tim
   }
 }
 
+TEST_CASE("where no pipe is to be had bytes are copied") {
+  Standin standin;
+  test::Random random(test::Seed());
+  const Bytes data = random.Data(6'000'000);
+  RelayRig rig({.kernel = true, .most_pipes = 0});
+  std::thread writes([&] { test::WriteAll(rig.app.get(), data); });
+  CHECK(test::ReadUpTo(rig.peer.fd.get(), data.size()).bytes == data);
+  writes.join();
+  std::thread answers([&] { test::WriteAll(rig.peer.fd.get(), data); });
+  CHECK(test::ReadUpTo(rig.app.get(), data.size()).bytes == data);
+  answers.join();
+  rig.Terminate("shutdown");
+  REQUIRE(rig.Ended());
+  CHECK(rig.spliced_bytes() == 0);
+}
+
 TEST_CASE("small messages are never spliced") {
   Standin standin;
   RelayRig rig({.kernel = true});
@@ -237,6 +253,27 @@ TEST_CASE("an end behind a bulk stream lets all of it arrive: what is in a pipe 
     CHECK(std::equal(got.bytes.begin(), got.bytes.begin() + static_cast<ptrdiff_t>(taken), data.begin()));
     CHECK(got.bytes.size() == taken + (from_app ? 2 : 0));
     CHECK(got.end == (from_app ? Stream::End::kFin : Stream::End::kReset));
+  }
+}
+
+TEST_CASE("a reset in the middle of a splice is no end") {
+  for (const bool of_app : {true, false}) {
+    CAPTURE(of_app);
+    Standin standin;
+    RelayRig rig({.half_close_timeout_ms = test::kPatienceMs, .kernel = true});
+    sys::Fd& source = of_app ? rig.app : rig.peer.fd;
+    sys::Fd& sink = of_app ? rig.peer.fd : rig.app;
+    const Bytes data(3'000'000, 8);
+    std::thread writes([&] { test::WriteAll(source.get(), data); });
+    REQUIRE(test::ReadUpTo(sink.get(), data.size()).bytes.size() == data.size());
+    writes.join();
+    sys::CloseByReset(source.Release());
+    const auto end = rig.Ended();
+    REQUIRE(end);
+    CHECK(end->kind == core::RelayEnd::Kind::kAborted);
+    CHECK_FALSE(end->truncated);
+    CHECK(end->by_downstream != of_app);
+    CHECK(rig.spliced_bytes() > 0);
   }
 }
 

@@ -6,7 +6,7 @@ export interface Case {
 
 /** Of doctest's JUnit report. */
 export function casesOf(xml: string): readonly Case[] {
-  return [...xml.matchAll(/<testcase [^>]*?name="([^"]*)"[^>]*?(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(
+  return [...xml.matchAll(/<testcase [^>]*?\bname="([^"]*)"[^>]*?(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(
     found => ({
       name: plain(found[1] ?? ''),
       failure: found[2]?.includes('<failure') || found[2]?.includes('<error') ? plain(found[2]) : undefined,

@@ -11,7 +11,9 @@ const limitMs = 12 * 60_000
 const memory = '1200M'
 // What a kernel module needs comes before it.
 const modules = [
-  ...['ctr', 'gf128mul', 'ghash-generic', 'gcm', 'ccm', 'chacha20poly1305'].map(name => `crypto/${name}`),
+  ...['ctr', 'gf128mul', 'ghash-generic', 'gcm', 'ccm'].map(name => `crypto/${name}`),
+  ...['lib/crypto/libchacha', 'lib/crypto/libpoly1305'],
+  ...['chacha_generic', 'poly1305_generic', 'chacha20poly1305'].map(name => `crypto/${name}`),
   'net/tls/tls',
 ]
 

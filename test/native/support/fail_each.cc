@@ -21,7 +21,7 @@ bool Echoes(int fd) {
 
 }  // namespace
 
-size_t FailEach(const Row& row, bool harmless, WorldOptions options, size_t bytes) {
+size_t FailEach(const Row& row, bool harmless, WorldOptions options, size_t bytes, size_t step) {
   INFO(std::string(row.name));
   CAPTURE(row.fault);
   const size_t before = OpenDescriptors();
@@ -34,9 +34,11 @@ size_t FailEach(const Row& row, bool harmless, WorldOptions options, size_t byte
     const sys::Fd beside = ConnectTo(world.port());
     REQUIRE(Echoes(beside.get()));
     const Bytes data(bytes, 4);
+    // What the session beside had left to call is behind it once the worker has carried another.
+    REQUIRE(world.Travel(data).back == data);
     for (bool came = true; came && calls < kMostCalls; calls += came ? 1 : 0) {
       CAPTURE(calls);
-      faults.Arm(row.call, calls + 1, row.fault);
+      faults.Arm(row.call, calls * step + 1, row.fault);
       const Journey journey = world.Travel(data);
       came = faults.Disarm();
       if (harmless || !came) {

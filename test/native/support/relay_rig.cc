@@ -39,7 +39,7 @@ Bytes RecordPeer::ReadData(size_t bytes) {
   return all;
 }
 
-RelayRig::RelayRig(RigOptions options) : memory_(options.buffer_memory) {
+RelayRig::RelayRig(RigOptions options) : memory_(options.buffer_memory), pipes_(options.most_pipes) {
   auto spec = std::make_shared<core::ListenerSpec>();
   spec->key = "rig";
   spec->inbound = options.inbound;

@@ -30,6 +30,7 @@ struct RigOptions {
   /** The cap on what sessions own. */
   uint64_t buffer_memory = core::BufferMemory::kNoCap;
   bool kernel_rekeys = false;
+  size_t most_pipes = 4;
 };
 
 /** The peer's end of the TLS leg. */
@@ -95,7 +96,7 @@ class RelayRig {
   core::Parking parking_{reactor_, [](core::Relay& relay) { relay.Resume(); }};
   core::Lingering lingering_{reactor_};
   core::Scratch scratch_;
-  core::PipePool pipes_{4};
+  core::PipePool pipes_;
   std::atomic<uint64_t> moved_{0};
   std::shared_ptr<core::SessionShared> shared_;
   core::Relay* relay_ = nullptr;
