@@ -1,7 +1,7 @@
 // The error type of the whole product: a code to match on, facts as fields, a message that says got and expected.
 
 /** Which part of the product an error comes from. */
-export const errorSources = ['config', 'identity', 'consul', 'data-plane', 'admin', 'cli'] as const
+export const errorSources = ['config', 'identity', 'consul', 'data-plane', 'admin', 'cli', 'agent'] as const
 export type ErrorSource = (typeof errorSources)[number]
 
 export interface ErrorFacts {

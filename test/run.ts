@@ -75,7 +75,7 @@ say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(total.failed > 0 ? 1 : 0)
 
 async function runSuite(
-  { name, files, filesAtATime, before = [], inKernelWithTls }: Suite,
+  { name, files, filesAtATime, before = [], inKernelWithTls, variables: own = {} }: Suite,
   variables: Record<string, string>,
 ): Promise<Sum> {
   for (const [program, ...args] of before) {
@@ -97,6 +97,7 @@ async function runSuite(
       ...process.env,
       SIDESPLICE_TEST_SECRETS: secrets,
       SIDESPLICE_TEST_OUTPUT: output,
+      ...own,
       ...(inKernelWithTls === true && { [kernelTlsVariable]: '1' }),
       ...variables,
     },

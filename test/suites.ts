@@ -12,6 +12,8 @@ export interface Suite {
   readonly missing: () => readonly string[]
   /** Whether it has something to say of both data planes: without the addon it runs on JavaScript alone, and what is left out is named. */
   readonly onBothDataPlanes?: true
+  /** Set for its tests. */
+  readonly variables?: Readonly<Record<string, string>>
   /**
    * What its sidecars are asked to stand on, one run for each; support/sidecar-planes.ts reads it. Where it says nothing they choose, as
    * they do for anybody: native, where there is an addon.
@@ -42,6 +44,13 @@ const ofTheAgent = [
   ...['prepared-query', 'readme', 'requests', 'self-registration', 'tokens'],
 ]
 const plainBuild = '.native-build/plain'
+
+/** Scenarios of a sidecar in a real Consul's mesh that hold in the embedded agent's as well. */
+const onEitherAgent = [
+  ...['mesh', 'deny', 'scenarios', 'reload', 'prepared-query', 'wrong-service', 'flag-mode', 'tokens'],
+  ...['refused-clients', 'new-cluster', 'connect-timeout', 'authorization-agent', 'built-in-agent-gone'],
+  ...['built-in-intentions', 'built-in-rotation', 'built-in-refused-clients', 'built-in-half-close'],
+]
 
 export const suites: readonly Suite[] = [
   { name: 'unit', files: all('unit'), missing: nothing },
@@ -77,6 +86,14 @@ export const suites: readonly Suite[] = [
     ],
     missing: () => [...addon(), ...consul()],
     sidecars: ['native,javascript', 'javascript,native'],
+    ...waiting,
+  },
+  {
+    name: 'agent',
+    files: [...all('agent'), ...only('consul', onEitherAgent)],
+    missing: () => [...consul(), ...programs(['strace'])],
+    onBothDataPlanes: true,
+    variables: { SIDESPLICE_TEST_AGENT: 'embedded' },
     ...waiting,
   },
   {

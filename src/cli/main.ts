@@ -3,9 +3,15 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { packageRoot } from '../package-root.ts'
+import { agentCommand } from './agent.ts'
 import { benchCommand } from './bench.ts'
 import { demoCommand } from './demo.ts'
 import { fromGoSpelling } from './go-flags.ts'
+import { manageCommand } from './manage.ts'
+import { caCommand } from './operator/ca.ts'
+import { intentionCommand } from './operator/intention.ts'
+import { proxiesCommand, servicesCommand } from './operator/services.ts'
+import { tokensCommand } from './operator/tokens.ts'
 import { proxyCommand } from './proxy.ts'
 
 /** 0 clean, 1 bad usage or configuration, 2 a failure while running. */
@@ -28,8 +34,15 @@ export async function main({ argv, onPrintMetrics }: MainOptions): Promise<void>
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(sidesplice --help tells more)')
     .addCommand(proxyCommand({ version: version(), onPrintMetrics }))
-    .addCommand(demoCommand())
     .addCommand(benchCommand())
+    .addCommand(agentCommand({ version: version() }))
+    .addCommand(manageCommand())
+    .addCommand(servicesCommand())
+    .addCommand(proxiesCommand())
+    .addCommand(intentionCommand())
+    .addCommand(caCommand())
+    .addCommand(tokensCommand())
+    .addCommand(demoCommand({ version: version() }))
   for (const command of program.commands)
     command
       .helpOption('-h, --help', 'print this help')

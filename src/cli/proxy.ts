@@ -1,10 +1,12 @@
 // `sidesplice proxy`: reads its options, checks them, runs one sidecar until it is told to stop.
 import { Command } from 'commander'
 import { SidespliceError } from '../errors.ts'
+import { endWithStdinVariable } from '../managed/processes.ts'
 import { agentOptions } from './agent-options.ts'
 import { closeUnaskedInspector } from './inspector.ts'
 import { createLog, type ProcessLog, printable } from './logger.ts'
 import { modeOptions, type Prepared, type ProxyValues, prepare } from './modes.ts'
+import { endWithStdin } from './parent.ts'
 import { runSidecar } from './run-sidecar.ts'
 import { overridesFrom, settingOptions } from './settings.ts'
 
@@ -33,6 +35,7 @@ async function run(
   options: ProxyCommandOptions,
   usage: (message: string) => never,
 ): Promise<number> {
+  if (process.env[endWithStdinVariable] === '1') endWithStdin()
   await closeUnaskedInspector()
   let prepared: Prepared
   try {

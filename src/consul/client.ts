@@ -44,7 +44,7 @@ export interface Request {
   readonly lane: Lane
   readonly path: string
   readonly query?: Readonly<Record<string, string>>
-  readonly method?: 'GET' | 'PUT' | 'POST'
+  readonly method?: 'GET' | 'PUT' | 'POST' | 'DELETE'
   readonly body?: object
   /** How long the agent may take to begin its answer. */
   readonly timeoutMs: number

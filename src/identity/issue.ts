@@ -1,6 +1,6 @@
-// Certificates that we make: roots, intermediates and leaves for the demonstration and for tests.
+// Certificates that we make: roots, cross-signed ones and leaves, for the embedded agent's CA, the demonstration and tests.
 import 'reflect-metadata'
-import { createPrivateKey, randomBytes, webcrypto } from 'node:crypto'
+import { createPrivateKey, type KeyObject, randomBytes, webcrypto } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 
 x509.cryptoProvider.set(webcrypto as never)
@@ -23,6 +23,8 @@ export interface IssuedCertificate {
 export interface IssueOptions {
   /** Empty for no subject at all, as Consul's later leaves have none. */
   readonly commonName: string
+  /** The whole subject, where it is that of another certificate. */
+  readonly subject?: string
   /** Absent for a root. */
   readonly issuer?: IssuedCertificate
   readonly ca?: boolean
@@ -52,7 +54,7 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
     ...uris.map(value => ({ type: 'url' as const, value })),
     ...dnsNames.map(value => ({ type: 'dns' as const, value })),
   ]
-  const subject = options.commonName === '' ? '' : `CN=${options.commonName}`
+  const subject = options.subject ?? (options.commonName === '' ? '' : `CN=${options.commonName}`)
   const flags = x509.KeyUsageFlags
   const purposes = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth }
   const certificate = await x509.X509CertificateGenerator.create({
@@ -92,6 +94,24 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
     keyPem: keyPem.toString(),
     sec1Pem: key.export({ format: 'pem', type: 'sec1' }).toString(),
     chainPem: certPem + (issuer === undefined || isRoot(issuer) ? '' : issuer.chainPem),
+    certificate,
+    keys,
+  }
+}
+
+/** A CA that was made before, by us or by somebody else: its certificate in PEM, and its key, which is on P-256. */
+export async function loadIssuer(certPem: string, key: KeyObject): Promise<IssuedCertificate> {
+  const certificate = new x509.X509Certificate(certPem)
+  const pkcs8 = key.export({ format: 'der', type: 'pkcs8' })
+  const keys = {
+    privateKey: await webcrypto.subtle.importKey('pkcs8', pkcs8, p256, true, ['sign']),
+    publicKey: (await certificate.publicKey.export(p256, ['verify'])) as webcrypto.CryptoKey,
+  }
+  return {
+    certPem: `${certificate.toString('pem')}\n`,
+    keyPem: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    sec1Pem: key.export({ format: 'pem', type: 'sec1' }).toString(),
+    chainPem: `${certificate.toString('pem')}\n`,
     certificate,
     keys,
   }

@@ -153,7 +153,7 @@ test('a token that loses its rights changes no decision and ends no session; giv
   await goesOnRefused(agent, pair, live)
   // Rows that are left out look like instances that have gone.
   await pair.web.command.line('the agent hides its instances from this token; the known ones stay')
-  const refusals = /Request error: method=GET url=\/v1\/connect\/intentions\/match\?by=destination&name=db /g
+  const refusals = /Request error:? method=GET url=\/v1\/connect\/intentions\/match\?by=destination&name=db /g
   await until(() => [...agent.log.matchAll(refusals)].length >= 3, 'three refusals')
   assert.equal(pair.db.command.linesWith('stays in use what=intentions').length, 1)
   await giveRights(agent, web, 'web')

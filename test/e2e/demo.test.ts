@@ -46,11 +46,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     }, 'an access line of each sidecar')
     assert.match(
       access.join('\n'),
-      /web \| .*direction=outbound.*peer=spiffe:\/\/demo\.consul\/ns\/default\/dc\/dc1\/svc\/api/,
+      /web-proxy \| .*direction=outbound.*peer=spiffe:\/\/[0-9a-f-]+\.consul\/ns\/default\/dc\/dc1\/svc\/api/,
     )
     assert.match(
       access.join('\n'),
-      /api \| .*direction=inbound.*peer=spiffe:\/\/demo\.consul\/ns\/default\/dc\/dc1\/svc\/web/,
+      /api-proxy \| .*direction=inbound.*peer=spiffe:\/\/[0-9a-f-]+\.consul\/ns\/default\/dc\/dc1\/svc\/web/,
     )
     const sidecars = childrenOf(demo.pid)
     assert.equal(sidecars.length, 2)
@@ -76,7 +76,7 @@ test('a reader of its output that goes leaves nothing behind', async t => {
 
 test('ports that are taken are got round', async t => {
   const taken: net.Server[] = []
-  for (const port of [8080, 8081, 9191, 20001]) {
+  for (const port of [8080, 8081, 9191, 8500]) {
     const server = net.createServer()
     // Where another test's demonstration has it already, it is taken as well.
     await new Promise<void>(resolve =>

@@ -41,8 +41,8 @@ after(() => rmSync(folder, { recursive: true, force: true }))
 
 test('it holds what runs and what a user reads, and nothing else', () => {
   const entries = readdirSync(installed).toSorted()
-  const holds = ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'binding.gyp', 'dist', 'native']
-  assert.deepEqual(entries, [...holds, 'package.json', 'prebuilds', 'schema', 'scripts'])
+  const holds = ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'binding.gyp', 'dist', 'examples']
+  assert.deepEqual(entries, [...holds, 'native', 'package.json', 'prebuilds', 'schema', 'scripts'])
   assert.deepEqual(readdirSync(join(installed, 'scripts')).toSorted(), ['addon.mjs', 'install-addon.mjs'])
   assert.ok(existsSync(join(folder, 'node_modules', '.bin', 'sidesplice')))
 })

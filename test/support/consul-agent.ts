@@ -1,13 +1,17 @@
-// A real Consul agent of a test's own: started in development mode on ports of its own, gone after the test.
+// An agent of a test's own: started in development mode on ports of its own, gone after the test. A real Consul's, or where the suite
+// says so the embedded one: what a sidecar sees of both is the same, so scenarios run on either.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { Command, freePort, patienceMs } from './command.ts'
+import { bin, build, Command, freePort, patienceMs } from './command.ts'
 import { consulBinary } from './consul-binary.ts'
 import { firstBodyLine, noteSecret } from './secrets.ts'
 import { until } from './until.ts'
+
+/** Set by the suite `agent`. */
+export const embedded = process.env.SIDESPLICE_TEST_AGENT === 'embedded'
 
 export interface ConsulAgentOptions {
   /** Configuration beside that of development mode. */
@@ -16,6 +20,8 @@ export interface ConsulAgentOptions {
   readonly httpPort?: number
   /** A server as in production, that finds its mesh in this folder again; without one, development mode, all in memory. */
   readonly dataDir?: string
+  /** Consul itself, also where the suite runs on the embedded agent. */
+  readonly real?: boolean
 }
 
 export class ConsulAgent {
@@ -102,7 +108,7 @@ export class ConsulAgent {
 
   /** The requests that it has answered, as its log has them: method and URL. */
   answered(): readonly string[] {
-    return [...this.log.matchAll(/ Request finished: method=(\S+) url=(\S+) /g)].map(
+    return [...this.log.matchAll(/ Request finished:? method=(\S+) url=(\S+)/g)].map(
       ([, method, url]) => `${method} ${url}`,
     )
   }
@@ -122,40 +128,23 @@ export async function startConsul(t: TestContext, options: ConsulAgentOptions = 
   return agent
 }
 
-async function spawnAgent(
+export async function spawnAgent(
   t: TestContext,
   httpPort: number,
-  { config, dataDir }: ConsulAgentOptions,
+  { config, dataDir, real = !embedded }: ConsulAgentOptions,
 ): Promise<Command> {
-  const [lan, wan, server] = [await freePort(), await freePort(), await freePort()]
   const folder = mkdtempSync(join(tmpdir(), 'sidesplice-consul-'))
   const file = join(folder, 'agent.json')
   writeFileSync(file, JSON.stringify({ disable_update_check: true, ...config }))
-  const child = spawn(
-    consulBinary,
-    [
-      ...[
-        'agent',
-        ...(dataDir === undefined ? ['-dev'] : ['-server', '-bootstrap-expect=1', `-data-dir=${dataDir}`]),
-        '-bind=127.0.0.1',
-        '-client=127.0.0.1',
-        '-node=n1',
-        '-log-level=debug',
-        `-http-port=${httpPort}`,
-      ],
-      ...[
-        '-grpc-port=-1',
-        '-dns-port=-1',
-        `-serf-lan-port=${lan.port}`,
-        `-serf-wan-port=${wan.port}`,
-        `-server-port=${server.port}`,
-      ],
-      `-config-file=${file}`,
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  )
+  const child = !real
+    ? spawnEmbedded(file, httpPort, dataDir)
+    : spawn(
+        consulBinary,
+        [...(await consulArgs(dataDir)), `-http-port=${httpPort}`, `-config-file=${file}`],
+        { stdio: ['ignore', 'pipe', 'pipe'] },
+      )
   // Consul's words are its own.
-  const command = new Command(child, false)
+  const command = new Command(child, !real)
   t.after(async () => {
     if (command.ended === undefined) {
       child.kill('SIGKILL')
@@ -164,4 +153,31 @@ async function spawnAgent(
     rmSync(folder, { recursive: true, force: true })
   })
   return command
+}
+
+function spawnEmbedded(file: string, httpPort: number, dataDir: string | undefined) {
+  build()
+  const state = dataDir === undefined ? ['--dev'] : ['--data-dir', dataDir]
+  return spawn(
+    process.execPath,
+    [bin, 'agent', ...state, '--config', file, '--http-port', String(httpPort), '--log-level', 'debug'],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+}
+
+async function consulArgs(dataDir: string | undefined): Promise<readonly string[]> {
+  const [lan, wan, server] = [await freePort(), await freePort(), await freePort()]
+  return [
+    'agent',
+    ...(dataDir === undefined ? ['-dev'] : ['-server', '-bootstrap-expect=1', `-data-dir=${dataDir}`]),
+    ...[
+      '-bind=127.0.0.1',
+      '-client=127.0.0.1',
+      '-node=n1',
+      '-log-level=debug',
+      '-grpc-port=-1',
+      '-dns-port=-1',
+    ],
+    ...[`-serf-lan-port=${lan.port}`, `-serf-wan-port=${wan.port}`, `-server-port=${server.port}`],
+  ]
 }

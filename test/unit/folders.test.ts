@@ -19,6 +19,8 @@ const order = [
   'admin',
   'proxy',
   'bench',
+  'agent',
+  'managed',
   'cli',
 ]
 

@@ -1,39 +1,37 @@
-// The demonstration from start to end: folder, certificates, services, sidecars, and all of it gone again.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+// The quickstart from start to end: the embedded agent with the two services of examples/quickstart, their proxies managed, and all of it
+// gone again.
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { formatAddress } from '../../address.ts'
-import { type IssuedCertificate, issueCertificate } from '../../identity/issue.ts'
+import { join, relative } from 'node:path'
+import { type Address, formatAddress } from '../../address.ts'
+import { EmbeddedAgent } from '../../agent/agent.ts'
+import { readAgentFiles } from '../../agent/config-files.ts'
+import { agentSettings } from '../../agent/settings.ts'
+import { topicOf } from '../../agent/topics.ts'
+import { ManagedOfAgent } from '../../managed/of-agent.ts'
+import { packageRoot } from '../../package-root.ts'
+import type { Log } from '../../proxy/log.ts'
 import { freePort } from './ports.ts'
 import { apiService, webService } from './services.ts'
 
-const trustDomain = 'demo.consul'
-// A sidecar with nothing to drain is gone at once; this one hangs.
-const stopLimitMs = 5_000
+const example = join(packageRoot, 'examples', 'quickstart', 'agent.hcl')
 
-/** Runs until it is told to stop, or until a sidecar ends by itself. Returns the exit code. */
-export async function runDemo(): Promise<number> {
+/** Runs until it is told to stop. Returns the exit code. */
+export async function runDemo(version: string): Promise<number> {
   const asked = askedToStop()
   const folder = await mkdtemp(join(tmpdir(), 'sidesplice-demo-'))
-  const servers: Server[] = []
-  const sidecars: ChildProcess[] = []
+  const ending: (() => Promise<unknown> | undefined)[] = []
   try {
-    return await run(asked, { folder, servers, sidecars })
+    return await run({ asked, folder, version, atEnd: end => ending.push(end) })
   } finally {
-    await Promise.all(sidecars.map(stop))
-    for (const server of servers) {
-      server.close()
-      server.closeAllConnections()
-    }
+    for (const end of ending.toReversed()) await end()
     await rm(folder, { recursive: true, force: true })
     print('stopped, nothing is left behind')
   }
 }
 
-/** By a signal, or by a reader of its output that has gone: `npm start | head` must not leave sidecars behind. */
+/** By a signal, or by a reader of its output that has gone: `npm start | head` must not leave proxies behind. */
 function askedToStop(): Promise<number> {
   return new Promise(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve(0))
@@ -41,115 +39,135 @@ function askedToStop(): Promise<number> {
   })
 }
 
-/** What there is to take away again. */
-interface Remains {
+interface Running {
+  readonly asked: Promise<number>
   readonly folder: string
-  readonly servers: Server[]
-  readonly sidecars: ChildProcess[]
+  readonly version: string
+  readonly atEnd: (end: () => Promise<unknown> | undefined) => void
 }
 
-async function run(asked: Promise<number>, { folder, servers, sidecars }: Remains): Promise<number> {
-  const web = await freePort(8080)
-  const webUpstream = await freePort(9191)
-  const api = await freePort(8081)
-  const apiPublic = await freePort(20001)
-  servers.push(await apiService(api), await webService(web, webUpstream))
+interface Places {
+  readonly web: Address
+  readonly webUpstream: Address
+  readonly api: Address
+  readonly http: Address
+}
 
-  const root = await issueCertificate({
-    commonName: 'sidesplice demo CA',
-    ca: true,
-    uris: [`spiffe://${trustDomain}`],
+async function run({ asked, folder, version, atEnd }: Running): Promise<number> {
+  const places: Places = {
+    web: await freePort(8080),
+    webUpstream: await freePort(9191),
+    api: await freePort(8081),
+    http: await freePort(8500),
+  }
+  const services = [await apiService(places.api), await webService(places.web, places.webUpstream)]
+  atEnd(() => close(services))
+  const files = readAgentFiles([await definitions(folder, places)])
+  const settings = agentSettings(files.settings, { dev: true, httpPort: places.http.port })
+  const agent = await EmbeddedAgent.open(settings, { log: warnings, version })
+  atEnd(() => agent.close())
+  await agent.apply(files.definitions)
+  await agent.serve()
+  const managed = new ManagedOfAgent({
+    world: agent.world,
+    settings: settings.managed,
+    dataDir: undefined,
+    http: places.http,
+    program: [process.execPath, process.argv[1] ?? ''],
+    logLevel: 'info',
+    log: warnings,
+    onLine: (proxy, line) => print(`${proxy.padEnd(9)} | ${line}`),
   })
-  await writeFile(join(folder, 'ca.pem'), root.certPem)
-  const apiConfig = await writeConfig(folder, root, 'api', {
-    inbound: {
-      listen: formatAddress(apiPublic),
-      local_service_address: formatAddress(api),
-      allow: [idOf('web')],
-    },
+  const managing = managed.run()
+  atEnd(async () => {
+    await managed.close()
+    await managing
   })
-  const webConfig = await writeConfig(folder, root, 'web', {
-    upstreams: [
-      {
-        destination_name: 'api',
-        local_bind_port: webUpstream.port,
-        endpoints: [formatAddress(apiPublic)],
-        expect: [idOf('api')],
-      },
-    ],
-  })
-  const ended = [apiConfig, webConfig].map(({ name, file }) => start(name, file, sidecars))
-  await Promise.race([
-    Promise.all(ended.map(({ ready }) => ready)),
-    asked,
-    ...ended.map(({ exited }) => exited),
+  await Promise.race([healthy(agent), asked])
+  print(welcome(places, [...managed.running()]))
+  return asked
+}
+
+/** The example's file; where a port of it is taken, with another one. */
+async function definitions(folder: string, { web, webUpstream, api }: Places): Promise<string> {
+  const ports = new Map([
+    ['8080', web.port],
+    ['9191', webUpstream.port],
+    ['8081', api.port],
   ])
-
-  print(`
-  curl http://${formatAddress(web)}/
-
-  web            ${formatAddress(web)}   the sample service that you ask
-  web's sidecar  ${formatAddress(webUpstream)}   plaintext from web, mutual TLS to api's sidecar
-  api's sidecar  ${formatAddress(apiPublic)}  mutual TLS from web's sidecar alone
-  api            ${formatAddress(api)}   the sample service that web asks
-
-  Each request makes a connection, each connection an access log line of both sidecars. Ctrl-C stops all of it.
-`)
-  return Promise.race([asked, ...ended.map(({ exited }) => exited)])
+  const text = await readFile(example, 'utf8')
+  const file = join(folder, 'agent.hcl')
+  await writeFile(
+    file,
+    text.replace(/(port = )([0-9]+)/g, (whole, key: string, port: string) =>
+      ports.has(port) ? `${key}${ports.get(port)}` : whole,
+    ),
+  )
+  return file
 }
 
-function start(
-  name: string,
-  file: string,
-  sidecars: ChildProcess[],
-): { readonly ready: Promise<void>; readonly exited: Promise<number> } {
-  const bin = process.argv[1] ?? ''
-  const child = spawn(process.execPath, [bin, 'proxy', '--config', file, '--drain', '1'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  sidecars.push(child)
-  const lines = createInterface({ input: child.stdout })
-  const ready = new Promise<void>(resolve => {
-    lines.on('line', line => {
-      print(`${name.padEnd(3)} | ${line}`)
-      if (line.includes(' ready ')) resolve()
-    })
-  })
-  const exited = new Promise<number>(resolve => {
-    child.once('exit', code => resolve(code ?? 2))
-  })
-  return { ready, exited }
+/** Until every check passes: then the proxies have their certificates, and listen. */
+async function healthy({ world: { state } }: EmbeddedAgent): Promise<void> {
+  const never = new AbortController().signal
+  for (;;) {
+    const index = state.indexOf([topicOf.checks])
+    if (state.all('check').every(({ Status }) => Status === 'passing')) return
+    await state.wait([topicOf.checks], { index, ms: 1_000, signal: never })
+  }
 }
 
-/** Ctrl-C in a terminal has reached the sidecars too: one that is stopping already is only waited for. */
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = new Promise(resolve => child.once('exit', resolve))
-  const limit = setTimeout(() => child.kill('SIGKILL'), stopLimitMs)
-  child.kill('SIGTERM')
-  await exited
-  clearTimeout(limit)
+function welcome(
+  { web, webUpstream, api, http }: Places,
+  proxies: readonly (readonly [string, number])[],
+): string {
+  const short = (path: string) => {
+    const near = relative(process.cwd(), path)
+    return near.startsWith('..') ? path : near
+  }
+  const program = [process.execPath, process.argv[1] ?? ''].map(short).join(' ')
+  const flag = http.port === 8500 ? '' : ` --http-addr ${formatAddress(http)}`
+  const [, pid = ''] = proxies[0] ?? []
+  const lines = [
+    '',
+    `  curl http://${formatAddress(web)}/`,
+    '',
+    `  web    ${formatAddress(web)}    the sample service that you ask; it asks ${formatAddress(webUpstream)}, its proxy`,
+    `  api    ${formatAddress(api)}    the sample service that web reaches, through both proxies, over mutual TLS`,
+    `  agent  ${formatAddress(http)}    catalog, CA and intentions, with Consul's HTTP API`,
+    ...(process.geteuid?.() === 0
+      ? ['', '  You are root: the example sets connect.proxy.allow_managed_root for that.']
+      : []),
+    '',
+    '  Then try, in another terminal:',
+    '',
+    `  ${program} proxies${flag}`,
+    `  ${program} intention deny web api${flag}     # the next curl fails, live sessions end`,
+    `  ${program} intention allow web api${flag}`,
+    `  ${program} ca rotate${flag}                  # no connection fails`,
+    `  kill -9 ${pid}${' '.repeat(Math.max(1, 40 - String(pid).length))}# a proxy; it comes back`,
+    '',
+    '  What runs here is examples/quickstart/agent.hcl. Ctrl-C stops all of it.',
+    '',
+  ]
+  return lines.join('\n')
 }
 
-async function writeConfig(
-  folder: string,
-  root: IssuedCertificate,
-  name: string,
-  rest: object,
-): Promise<{ name: string; file: string }> {
-  const leaf = await issueCertificate({ commonName: name, issuer: root, uris: [idOf(name)] })
-  const file = join(folder, `${name}.json`)
-  const key = join(folder, `${name}.key`)
-  await writeFile(join(folder, `${name}.pem`), leaf.chainPem)
-  await writeFile(key, leaf.keyPem, { mode: 0o600 })
-  await chmod(key, 0o600)
-  const identity = { cert_file: `${name}.pem`, key_file: `${name}.key`, ca_file: 'ca.pem' }
-  await writeFile(file, `${JSON.stringify({ service: name, identity, ...rest }, null, 2)}\n`)
-  return { name, file }
+const warnings: Log = {
+  debug: () => {},
+  info: () => {},
+  warn: say,
+  error: say,
 }
 
-function idOf(service: string): string {
-  return `spiffe://${trustDomain}/ns/default/dc/dc1/svc/${service}`
+function say(fields: object, message: string): void {
+  print(`agent     | ${message} ${JSON.stringify(fields)}`)
+}
+
+async function close(servers: readonly Server[]): Promise<void> {
+  for (const server of servers) {
+    server.close()
+    server.closeAllConnections()
+  }
 }
 
 function print(text: string): void {
