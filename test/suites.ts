@@ -46,12 +46,12 @@ const ofTheAgent = [
 const plainBuild = '.native-build/plain'
 
 /**
- * Scenarios of a sidecar in a real Consul's mesh that hold in the embedded agent's as well. Not authorization-agent, which has a token of
- * written policies, and not connect-timeout, whose silent instance the embedded agent's own check takes out of the catalog.
+ * Scenarios of a sidecar in a real Consul's mesh that hold in the embedded agent's as well. Not authorization-agent: its token is one of
+ * policies, which the embedded agent does not have.
  */
 const onEitherAgent = [
   ...['mesh', 'deny', 'scenarios', 'reload', 'prepared-query', 'wrong-service', 'flag-mode', 'tokens'],
-  ...['refused-clients', 'new-cluster', 'built-in-agent-gone'],
+  ...['refused-clients', 'new-cluster', 'connect-timeout', 'built-in-agent-gone'],
   ...['built-in-intentions', 'built-in-rotation', 'built-in-refused-clients', 'built-in-half-close'],
 ]
 
