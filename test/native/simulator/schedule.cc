@@ -185,7 +185,6 @@ void Schedule::WaitForTime() {
     return;
   }
   if (everybody_left_) {
-    if (deciding_) Fail("it waits for ever for the end of the last session");
     over_ = true;
     return;
   }
@@ -211,6 +210,10 @@ int64_t Schedule::NextEvent() {
 }
 
 void Schedule::CheckQuiet() {
+  // Who is ended from outside ends by the threads that it is on, and by no time.
+  if (deciding_) Fail("the engine is closed, and a session waits for more than its threads");
+  for (const std::unique_ptr<Flow>& flow : flows_)
+    if (flow->ended_by != nullptr && !flow->record) Fail("session " + std::to_string(flow->session) + " was ended from outside, and lives");
   for (const core::SessionView& view : engine_->Sessions())
     if (view.state == core::SessionState::kRelaying) FlowOf(view.id).CheckQuiet(kernel_);
 }
