@@ -1,7 +1,7 @@
 // An abort on one leg arrives as an error at the other end of the path, never as a clean end, whoever aborts.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { conformance, native } from '../support/data-planes.ts'
+import { conformance, maybeClosed, native } from '../support/data-planes.ts'
 import { type End, sendMany } from '../support/ends.ts'
 import { openMiddle } from '../support/middle.ts'
 import { endpoint, openRig, type Rig } from '../support/rig.ts'
@@ -96,7 +96,7 @@ conformance('abort', plane => {
 native('abort behind a half-close', plane => {
   for (const direction of ['downstream', 'upstream'] as const) {
     test(`a reset by the ${direction} app, behind its own close, ends the session at the other sidecar`, async t => {
-      const rig = await openRig(t, plane, { outbound: patient, inbound: patient })
+      const rig = await openRig(t, maybeClosed(plane), { outbound: patient, inbound: patient })
       const { client, server } = await rig.connected()
       const [closing, other] = direction === 'downstream' ? [client, server] : [server, client]
       const [near, far] = direction === 'downstream' ? [rig.a, rig.b] : [rig.b, rig.a]

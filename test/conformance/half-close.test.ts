@@ -1,7 +1,7 @@
 // Each direction closes by itself: a FIN on one leg is a close_notify on the next, and the other direction goes on.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { conformance } from '../support/data-planes.ts'
+import { conformance, maybeClosed } from '../support/data-planes.ts'
 import { sendMany } from '../support/ends.ts'
 import { openRig } from '../support/rig.ts'
 import { until } from '../support/until.ts'
@@ -10,7 +10,7 @@ const megabyte = 1024 * 1024
 
 conformance('half-close', plane => {
   test('the downstream app closes first and still receives', async t => {
-    const rig = await openRig(t, plane)
+    const rig = await openRig(t, maybeClosed(plane))
     const { client, server } = await rig.connected()
     client.send('question')
     client.socket.end()
@@ -31,7 +31,7 @@ conformance('half-close', plane => {
   })
 
   test('the upstream app closes first and still receives', async t => {
-    const rig = await openRig(t, plane, { serve: ({ socket }) => socket.end('bye') })
+    const rig = await openRig(t, maybeClosed(plane), { serve: ({ socket }) => socket.end('bye') })
     const { client, server } = await rig.connected()
     await client.ends()
     assert.equal(client.text, 'bye')
@@ -45,7 +45,9 @@ conformance('half-close', plane => {
   })
 
   test('both apps close at once, behind data of each, and nothing is lost', async t => {
-    const rig = await openRig(t, plane, { serve: ({ socket }) => socket.end(Buffer.alloc(megabyte, 's')) })
+    const rig = await openRig(t, maybeClosed(plane), {
+      serve: ({ socket }) => socket.end(Buffer.alloc(megabyte, 's')),
+    })
     const client = rig.connect()
     client.socket.end(Buffer.alloc(megabyte, 'c'))
     await client.ends()
@@ -57,7 +59,7 @@ conformance('half-close', plane => {
   })
 
   test('a direction that nobody closes stays open', async t => {
-    const rig = await openRig(t, plane, {
+    const rig = await openRig(t, maybeClosed(plane), {
       serve: ({ socket }) => socket.on('data', data => socket.write(data)),
     })
     const { client, server } = await rig.connected()

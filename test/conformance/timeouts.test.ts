@@ -1,7 +1,7 @@
 // Sessions in which nothing moves end in time; sessions in which something moves do not.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { conformance } from '../support/data-planes.ts'
+import { conformance, maybeClosed } from '../support/data-planes.ts'
 import { echo } from '../support/ends.ts'
 import { openRig } from '../support/rig.ts'
 import { until } from '../support/until.ts'
@@ -15,7 +15,7 @@ conformance('timeouts', plane => {
     ['dialed', { inbound: { halfCloseTimeoutMs } }],
   ] as const) {
     test(`a session that is half-closed for ever ends (at the ${which} sidecar)`, async t => {
-      const rig = await openRig(t, plane, options)
+      const rig = await openRig(t, maybeClosed(plane), options)
       const { client, server } = await rig.connected()
       client.send('question')
       client.socket.end()
@@ -41,7 +41,10 @@ conformance('timeouts', plane => {
   })
 
   test('a half-closed session lives while bytes move in the other direction', async t => {
-    const rig = await openRig(t, plane, { outbound: { halfCloseTimeoutMs }, inbound: { halfCloseTimeoutMs } })
+    const rig = await openRig(t, maybeClosed(plane), {
+      outbound: { halfCloseTimeoutMs },
+      inbound: { halfCloseTimeoutMs },
+    })
     const { client, server } = await rig.connected()
     client.socket.end()
     await server.ends()
