@@ -27,7 +27,7 @@ export interface Suite {
   readonly inKernelWithTls?: true
 }
 
-// Agents that elect themselves, checks and leaves that come in their own time: these files wait more than they compute.
+// Time limits that pass, agents that elect themselves, checks that come in their own time: these files wait more than they compute.
 const waiting = { filesAtATime: 2 } as const
 const nothing = () => []
 const consul = () => (existsSync(consulBinary) ? [] : ['consul 1.8.7'])
@@ -56,22 +56,24 @@ const onEitherAgent = [
 ]
 
 export const suites: readonly Suite[] = [
-  { name: 'unit', files: all('unit'), missing: nothing },
+  { name: 'unit', files: all('unit'), missing: nothing, ...waiting },
   {
     name: 'conformance',
     files: all('conformance'),
     missing: () => programs(['openssl']),
     onBothDataPlanes: true,
+    ...waiting,
   },
-  { name: 'e2e', files: all('e2e'), missing: nothing, onBothDataPlanes: true },
+  { name: 'e2e', files: all('e2e'), missing: nothing, onBothDataPlanes: true, ...waiting },
   {
     name: 'e2e-javascript',
     files: all('e2e', saysNothingOfPlanes),
     missing: nothing,
     sidecars: ['javascript'],
+    ...waiting,
   },
-  { name: 'apps', files: all('apps'), missing: appPrograms, onBothDataPlanes: true },
-  { name: 'apps-javascript', files: all('apps'), missing: appPrograms, sidecars: ['javascript'] },
+  { name: 'apps', files: all('apps'), missing: appPrograms, onBothDataPlanes: true, ...waiting },
+  { name: 'apps-javascript', files: all('apps'), missing: appPrograms, sidecars: ['javascript'], ...waiting },
   { name: 'consul', files: all('consul'), missing: consul, onBothDataPlanes: true, ...waiting },
   {
     name: 'consul-javascript',
