@@ -34,16 +34,15 @@ test("an instance that is another service's proxy is not talked to, and that one
   await pair.connect().echoes('for db')
 })
 
-// The embedded agent's catalog tells DB from db.
-test('an instance of DB, which the catalog finds for db, is never dialed for it', {
-  skip: embedded,
-}, async t => {
-  const agent = await startConsul(t)
-  const pair = await startMeshPair(t, agent)
-  const other = await openApp(t)
-  await registerInstance(agent, 'DB', other.address)
-  await pair.web.command.line('expected the same letters in the same case')
-  for (let count = 0; count < 5; count++) await pair.connect().echoes(`number ${count}`)
-  assert.ok(!(await pair.web.get('/state')).body.includes('svc/DB'))
-  assert.equal(other.connections.length, 0)
-})
+// Where the catalog itself tells DB from db, as the embedded agent's does, it finds none and the sidecar has nothing to say of it.
+if (!embedded)
+  test('an instance of DB, which the catalog finds for db, is never dialed for it', async t => {
+    const agent = await startConsul(t)
+    const pair = await startMeshPair(t, agent)
+    const other = await openApp(t)
+    await registerInstance(agent, 'DB', other.address)
+    await pair.web.command.line('expected the same letters in the same case')
+    for (let count = 0; count < 5; count++) await pair.connect().echoes(`number ${count}`)
+    assert.ok(!(await pair.web.get('/state')).body.includes('svc/DB'))
+    assert.equal(other.connections.length, 0)
+  })
