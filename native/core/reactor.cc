@@ -123,12 +123,15 @@ bool Reactor::Turn() {
   epoll_event events[kEventsPerTurn];
   const int ready = sys::EpollWait(epoll_.get(), events, kEventsPerTurn, WaitMs());
   delivering_ = true;
+  const auto is_wake = [](const epoll_event& event) { return event.data.ptr == nullptr; };
+  // What was posted goes first: it may be why the other events came, as a connection to a listener that is just another's now.
+  if (std::any_of(events, events + std::max(ready, 0), is_wake)) {
+    sys::TakeNotice(wake_.get());
+    RunPosted();
+  }
   for (int at = 0; at < ready; at++) {
     auto* watcher = static_cast<Watcher*>(events[at].data.ptr);
-    if (watcher == nullptr) {
-      sys::TakeNotice(wake_.get());
-      continue;
-    }
+    if (watcher == nullptr) continue;
     if (std::find(forgotten_.begin(), forgotten_.end(), watcher) == forgotten_.end())
       watcher->OnReady(events[at].events);
   }
