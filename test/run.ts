@@ -8,12 +8,7 @@ import { addon, type Suite, suites } from './suites.ts'
 import { kernelTlsVariable, withoutNativeVariable } from './support/data-planes.ts'
 import { findSecrets } from './support/secrets.ts'
 import { sidecarPlanesVariable } from './support/sidecar-planes.ts'
-
-interface Sum {
-  passed: number
-  failed: number
-  skipped: number
-}
+import type { Tally } from './support/tally.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const output = join(root, '.test-output', process.versions.node)
@@ -32,7 +27,8 @@ rmSync(output, { recursive: true, force: true })
 mkdirSync(output, { recursive: true })
 writeFileSync(secrets, '')
 
-const total: Sum = { passed: 0, failed: 0, skipped: 0 }
+const total = { passed: 0, failed: 0, skipped: 0 }
+const failures: string[] = []
 const leftOut: string[] = []
 for (const suite of suites.filter(({ name }) => names.length === 0 || names.includes(name))) {
   const missing = suite.missing()
@@ -54,6 +50,7 @@ for (const suite of suites.filter(({ name }) => names.length === 0 || names.incl
     total.passed += sum.passed
     total.failed += sum.failed
     total.skipped += sum.skipped
+    failures.push(...sum.failures.map(failure => `${suite.name}${on}: ${failure}`))
   }
 }
 
@@ -71,18 +68,19 @@ if (leftOut.length > 0) {
   say('npm run test:setup (as root) and npm run addon bring what they need')
   if (requireAll) total.failed += leftOut.length
 }
+for (const failure of failures) say(`failed: ${failure}`)
 say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(total.failed > 0 ? 1 : 0)
 
 async function runSuite(
   { name, files, filesAtATime, before = [], inKernelWithTls, variables: own = {} }: Suite,
   variables: Record<string, string>,
-): Promise<Sum> {
+): Promise<Tally> {
   for (const [program, ...args] of before) {
     const { status, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit', timeout: suiteLimitMs })
     if (status === 0) continue
-    say(`${program} ${args.join(' ')}: ${error?.message ?? `exit code ${status}`}`)
-    return { passed: 0, failed: 1, skipped: 0 }
+    const why = `${program} ${args.join(' ')}: ${error?.message ?? `exit code ${status}`}`
+    return { passed: 0, failed: 1, skipped: 0, failures: [why] }
   }
   const run = [name, variables[sidecarPlanesVariable]].filter(part => part !== '').join('-')
   const tally = join(output, `${run}.json`)
@@ -114,12 +112,17 @@ async function runSuite(
   const code = await new Promise<number | null>(resolve => child.once('close', resolve))
   clearTimeout(limit)
   await new Promise(resolve => kept.end(resolve))
-  const sum = existsSync(tally) ? (JSON.parse(readFileSync(tally, 'utf8') || '{}') as Partial<Sum>) : {}
-  const { passed = 0, failed = 0, skipped = 0 } = sum
+  const sum = existsSync(tally) ? (JSON.parse(readFileSync(tally, 'utf8') || '{}') as Partial<Tally>) : {}
+  const { passed = 0, failed = 0, skipped = 0, failures = [] } = sum
   // A runner that died, or found no test at all, has not passed.
   if (passed + failed + skipped === 0 || (code !== 0 && failed === 0))
-    return { passed, failed: failed + 1, skipped }
-  return { passed, failed, skipped }
+    return {
+      passed,
+      failed: failed + 1,
+      skipped,
+      failures: [...failures, `the runner ended with ${code}, ${passed} passed`],
+    }
+  return { passed, failed, skipped, failures }
 }
 
 function say(line: string): void {
