@@ -172,7 +172,9 @@ async function quiet(
   const look = async () => {
     if (connectionsTo(pid, agent.httpPort) !== watches) return false
     held = await heldBy(sidecar.command, agent.httpPort)
-    return held.agentConnections === watches && grown(held, before).length === 0 && held
+    // A watch that is between two calls leaves its connection idle, and that keeps no process: it would be one more later.
+    const allBlock = held.agentConnections === watches && (held.resources.TCPSocketWrap ?? 0) >= watches
+    return allBlock && grown(held, before).length === 0 && held
   }
   return eventually(look, 'a quiet sidecar', settleMs).catch((cause: Error) => {
     const now = connectionsTo(pid, agent.httpPort)
