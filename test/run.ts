@@ -73,7 +73,7 @@ say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(total.failed > 0 ? 1 : 0)
 
 async function runSuite(
-  { name, files, filesAtATime, before = [], inKernelWithTls, variables: own = {} }: Suite,
+  { name, files, filesAtATime, before = [], inKernelWithTls, inOwnNetwork, variables: own = {} }: Suite,
   variables: Record<string, string>,
 ): Promise<Tally> {
   for (const [program, ...args] of before) {
@@ -87,7 +87,10 @@ async function runSuite(
   const args = ['--test', '--test-reporter=spec', '--test-reporter-destination=stdout']
   if (filesAtATime !== undefined) args.push(`--test-concurrency=${filesAtATime}`)
   args.push('--test-reporter=./test/support/tally.ts', `--test-reporter-destination=${tally}`, ...files)
-  const inside = inKernelWithTls === true ? ['test/support/uml.ts'] : []
+  const inside = [
+    ...(inKernelWithTls === true ? ['test/support/uml.ts'] : []),
+    ...(inOwnNetwork === true ? ['test/support/own-network.ts'] : []),
+  ]
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...inside, ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],

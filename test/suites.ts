@@ -25,6 +25,8 @@ export interface Suite {
   readonly before?: readonly (readonly [string, ...string[]])[]
   /** It runs inside a kernel that has TLS (test/support/uml.ts). */
   readonly inKernelWithTls?: true
+  /** It runs in a network of its own (test/support/own-network.ts). */
+  readonly inOwnNetwork?: true
 }
 
 // Time limits that pass, agents that elect themselves, checks that come in their own time: these files wait more than they compute.
@@ -63,6 +65,12 @@ export const suites: readonly Suite[] = [
     missing: () => programs(['openssl']),
     onBothDataPlanes: true,
     ...waiting,
+  },
+  {
+    name: 'hostile',
+    files: all('hostile'),
+    missing: () => [...addon(), ...programs(['unshare', 'ip'])],
+    inOwnNetwork: true,
   },
   { name: 'e2e', files: all('e2e'), missing: nothing, onBothDataPlanes: true, ...waiting },
   {

@@ -5,8 +5,28 @@ import type { DataPlane, ListenerSpec, Policy, SessionRecord } from '../../src/d
 import { dataPlaneNamed } from '../support/data-planes.ts'
 import { mesh, spiffeId } from '../support/pki.ts'
 
+interface Identity {
+  readonly chainPem: string
+  readonly keyPem: string
+}
+
+/** The identities of web and db, of a root that another process has made. */
+export interface Identities {
+  readonly rootPem: string
+  readonly web: Identity
+  readonly db: Identity
+}
+
 export type ToSidecars =
-  | { readonly type: 'start'; readonly dataPlane: string; readonly app: Address }
+  | {
+      readonly type: 'start'
+      readonly dataPlane: string
+      readonly app: Address
+      /** What the sessions of each may own together. */
+      readonly bufferMemory?: number
+      /** Its own where there are none. */
+      readonly identities?: Identities
+    }
   | { readonly type: 'through'; readonly middle: Address }
   | { readonly type: 'figures' }
   | { readonly type: 'stop' }
@@ -16,6 +36,8 @@ export interface Figures {
   readonly threads: number
   readonly residentBytes: number
   readonly live: number
+  /** What sessions own; 0 where the data plane does not tell. */
+  readonly ownedBytes: number
 }
 
 export type Ended = Pick<
@@ -36,7 +58,7 @@ let inbound: Address = { host: '', port: 0 }
 let middle: Address = inbound
 
 process.on('message', (message: ToSidecars) => {
-  if (message.type === 'start') void start(message.dataPlane, message.app)
+  if (message.type === 'start') void start(message)
   if (message.type === 'through') {
     middle = message.middle
     tell({ type: 'ready' })
@@ -49,8 +71,13 @@ process.on('message', (message: ToSidecars) => {
     void Promise.all(planes.map(plane => plane.close())).then(() => process.disconnect())
 })
 
-async function start(name: string, app: Address): Promise<void> {
-  const under = dataPlaneNamed(name)
+async function start({
+  dataPlane,
+  app,
+  bufferMemory,
+  identities = { rootPem: mesh.root.certPem, web: mesh.web, db: mesh.db },
+}: Extract<ToSidecars, { type: 'start' }>): Promise<void> {
+  const under = dataPlaneNamed(dataPlane)
   const ended = (side: 'a' | 'b') => (records: readonly SessionRecord[]) => {
     tell({
       type: 'ended',
@@ -65,6 +92,7 @@ async function start(name: string, app: Address): Promise<void> {
     })
   }
   const b = under.open({
+    bufferMemory,
     policy: {
       admit: (questions, answer) =>
         answer(
@@ -98,10 +126,10 @@ async function start(name: string, app: Address): Promise<void> {
         ],
       })),
     )
-  const a = under.open({ policy: { admit: () => {}, route, ended: ended('a') } })
+  const a = under.open({ bufferMemory, policy: { admit: () => {}, route, ended: ended('a') } })
   planes.push(a, b)
-  identify(b, mesh.db)
-  identify(a, mesh.web)
+  identify(b, identities.db, identities.rootPem)
+  identify(a, identities.web, identities.rootPem)
   const [listening] = await b.setListeners({ generation: 1, listeners: [spec('public', 'inbound')] })
   if (listening === undefined) throw new Error('no listener')
   inbound = listening.bind
@@ -113,11 +141,8 @@ async function start(name: string, app: Address): Promise<void> {
   tell({ type: 'started', direct: direct.bind, cut: cut.bind, inbound })
 }
 
-function identify(
-  plane: DataPlane,
-  { chainPem, keyPem }: { readonly chainPem: string; readonly keyPem: string },
-): void {
-  plane.setIdentity({ generation: 1, chainPem, privateKey: Buffer.from(keyPem), rootsPem: mesh.root.certPem })
+function identify(plane: DataPlane, { chainPem, keyPem }: Identity, rootsPem: string): void {
+  plane.setIdentity({ generation: 1, chainPem, privateKey: Buffer.from(keyPem), rootsPem })
 }
 
 function spec(key: string, direction: ListenerSpec['direction']): ListenerSpec {
@@ -140,5 +165,6 @@ function figures(): Figures {
     threads: readdirSync('/proc/self/task').length,
     residentBytes: Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024,
     live: planes.reduce((sum, plane) => sum + plane.sessions().length, 0),
+    ownedBytes: planes.reduce((sum, plane) => sum + (plane.counters().bufferBytes ?? 0), 0),
   }
 }

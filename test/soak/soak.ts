@@ -1,10 +1,10 @@
 // A soak: so many connections a second, so many live, for so long, with faults. `node test/soak/soak.ts [seconds [connections a second
 // [live [data plane]]]]`; 300 100 500 native where nothing else is said. What it prints last are its figures; it fails where one is wrong.
-import { type ChildProcess, fork } from 'node:child_process'
 import type net from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Address } from '../../src/address.ts'
+import { ask, forkSidecars } from './ask.ts'
 import type { Ended, Figures, FromSidecars, ToSidecars } from './sidecars.ts'
 import { client, numbers, openBreakingNetwork, openSoakApp, pick } from './world.ts'
 
@@ -44,9 +44,7 @@ export async function soak({
   say = () => {},
 }: SoakOptions): Promise<SoakResult> {
   const app = await openSoakApp()
-  const child = fork(fileURLToPath(new URL('sidecars.ts', import.meta.url)), {
-    execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
-  })
+  const child = forkSidecars()
   const records: Record<'a' | 'b', Ended[]> = { a: [], b: [] }
   child.on('message', (message: FromSidecars) => {
     if (message.type === 'ended') records[message.side].push(...message.records)
@@ -148,22 +146,6 @@ async function quiet(figures: () => Promise<Figures>): Promise<Figures> {
     last = now
   }
   return last
-}
-
-function ask<T extends FromSidecars['type']>(
-  child: ChildProcess,
-  message: ToSidecars,
-  answer: T,
-): Promise<Extract<FromSidecars, { type: T }>> {
-  return new Promise(resolve => {
-    const take = (given: FromSidecars) => {
-      if (given.type !== answer) return
-      child.off('message', take)
-      resolve(given as Extract<FromSidecars, { type: T }>)
-    }
-    child.on('message', take)
-    child.send(message)
-  })
 }
 
 function addressOf(server: net.Server): Address {
