@@ -21,7 +21,7 @@ export interface PerHop<Value> {
 }
 
 // The native data plane gives memory back to the system a few seconds after it was idle.
-const settleMs = 4_000
+const settleMs = 6_000
 const scrapeEveryMs = 1_000
 
 export class Chain {

@@ -26,8 +26,8 @@ constexpr uint64_t kFewestUnbegun = 16;
 // How far back a worker's bytes are looked at, and what of them makes no difference.
 constexpr double kLookMs = 100;
 constexpr uint64_t kTrifleBytes = 64 * 1024;
-// Long enough that a steady trickle of connections costs no trim.
-constexpr double kTrimAfterMs = 2'000;
+// Long enough that a steady trickle of connections costs no trim, and that sessions which fell silent have let go of what they can.
+constexpr double kTrimAfterMs = 4'000;
 // Logs, watches, admin connections, listeners, the loops' own.
 constexpr uint64_t kDescriptorHeadroom = 64;
 

@@ -287,6 +287,12 @@ void RecordRelay::FinishTls(tls::Alert alert, double limit_ms) {
 
 void RecordRelay::ResetTls(double limit_ms) { home_.lingering.Reset(std::move(tls_.fd), std::move(to_tls_), limit_ms); }
 
+void RecordRelay::Rest() {
+  Relay::Rest();
+  read_->Rest();
+  write_->Rest();
+}
+
 void RecordRelay::MoveTo(BufferLedger* ledger) {
   Relay::MoveTo(ledger);
   to_tls_.MoveTo(ledger);

@@ -22,6 +22,7 @@ class RecordRelay final : public Relay, private RecordReader {
   void FinishTls(tls::Alert alert, double limit_ms) override;
   void ResetTls(double limit_ms) override;
   void MoveTo(BufferLedger* ledger) override;
+  void Rest() override;
 
   /** False where the relay is over. */
   [[nodiscard]] bool SealAndSend(size_t bytes);

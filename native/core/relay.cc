@@ -50,6 +50,7 @@ bool Relay::WatchLegs() {
 void Relay::Leave() {
   for (Side* side : {&plain_, &tls_}) home_.reactor.Forget(side->fd.get(), side);
   quiet_.Cancel();
+  home_.slumber.Forget(*this);
   MoveTo(nullptr);
 }
 
@@ -141,6 +142,11 @@ bool Relay::Flush(Side& side, Pending& pending) {
 void Relay::Resume() {
   parked_ = false;
   Run();
+}
+
+void Relay::Rest() {
+  // Where else it could have gone: of use until a byte has moved.
+  if (!session_.shared->unused()) session_.walk.reset();
 }
 
 Relay::Progress Relay::Pause() {
@@ -278,6 +284,7 @@ void Relay::End(RelayEnd end) {
   if (over_) return;
   over_ = true;
   quiet_.Cancel();
+  home_.slumber.Forget(*this);
   if (std::exchange(parked_, false)) home_.parking.Forget(this);
   const bool keep_downstream = end.kind == RelayEnd::Kind::kUnused && !session_.spec().inbound;
   for (Side* side : {&plain_, &tls_})

@@ -16,6 +16,7 @@
 #include "core/reactor.h"
 #include "core/scratch.h"
 #include "core/session.h"
+#include "core/slumber.h"
 #include "core/splice_pipe.h"
 #include "sys/fd.h"
 #include "tls/alert.h"
@@ -55,7 +56,7 @@ struct Legs {
   std::unique_ptr<tls::RecordKey> write;
 };
 
-class Relay {
+class Relay : public Slumber::Sleeper {
  public:
   /** Who has relays. */
   class Host {
@@ -81,6 +82,7 @@ class Relay {
     /** What its relays own. */
     BufferLedger& ledger;
     Parking& parking;
+    Slumber& slumber;
     Host* host = nullptr;
   };
   /** The session is given back, for kUnused with the app's connection. The relay is gone when this returns. */
@@ -97,6 +99,8 @@ class Relay {
   void Leave();
   /** On the thread of its new home, behind `Leave`: it goes on there. False where it is over. */
   [[nodiscard]] bool Arrive(const Home& home);
+  void Rest() override;
+  [[nodiscard]] double moved_at() const override { return moved_at_; }
   /** For its host's use: the last window of time in which it was bulk. */
   uint64_t bulk_window = 0;
   [[nodiscard]] SessionId id() const { return session_.shared->id; }
@@ -164,7 +168,10 @@ class Relay {
   /** Came from the app, or goes to it. */
   void CountFromPlain(size_t bytes) { downstream_is_tls() ? CountDown(bytes) : CountUp(bytes); }
   void CountToPlain(size_t bytes) { downstream_is_tls() ? CountUp(bytes) : CountDown(bytes); }
-  void NoteMoved() { moved_at_ = NowMs(); }
+  void NoteMoved() {
+    moved_at_ = NowMs();
+    home_.slumber.Wake(*this);
+  }
 
   /** A side broke; `false` for a caller that returns whether the relay lives. */
   bool Broke(bool plain, std::string detail, bool truncated = false);

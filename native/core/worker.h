@@ -48,7 +48,7 @@ class Worker final : private Relay::Host {
   void Receive(Relay* relay);
   void LookAround(double now);
   [[nodiscard]] Relay::Home home() {
-    return {reactor_, lingering_, scratch_, moved_, options_.rekey_after_records, pipes_, ledger_, parking_, this};
+    return {reactor_, lingering_, scratch_, moved_, options_.rekey_after_records, pipes_, ledger_, parking_, slumber_, this};
   }
 
   const Options options_;
@@ -57,6 +57,7 @@ class Worker final : private Relay::Host {
   BufferLedger ledger_;
   Lingering lingering_{reactor_};
   Parking parking_{reactor_, [](Relay& relay) { relay.Resume(); }};
+  Slumber slumber_{reactor_};
   Scratch scratch_;
   PipePool pipes_{options_.most_pipes};
   std::unordered_map<SessionId, Relay*> relays_;

@@ -98,12 +98,25 @@ void RecordKey::KeepFromKernel() {
   secret_.size = 0;
 }
 
+void RecordKey::Rest() {
+  // A key that is the kernel's must not come back: both would seal under the same nonces.
+  if (version_ != Version::kTls13 || context_ == nullptr) return;
+  context_.reset();
+  resting_ = true;
+}
+
+bool RecordKey::Wake() {
+  const ErrorScope errors;
+  return Expand();
+}
+
 bool RecordKey::Expand() {
   std::array<uint8_t, 32> key{};
   const std::span<uint8_t> used(key.data(), KeyBytes(aead_));
   const std::span<const uint8_t> secret(secret_.bytes.data(), secret_.size);
   const bool good = Derive(used) && ExpandLabel(digest_, secret, "iv", iv_) && SetKey(used);
   OPENSSL_cleanse(key.data(), key.size());
+  if (good) resting_ = false;
   return good;
 }
 
@@ -143,6 +156,7 @@ size_t RecordKey::Additional(const uint8_t* header, size_t payload_bytes, uint8_
 }
 
 bool RecordKey::Seal(uint8_t* record, size_t payload_bytes, ContentType type) {
+  if (!IsAwake()) return false;
   const bool inner_type = version_ == Version::kTls13;
   const size_t body = payload_bytes + overhead() - kHeaderBytes;
   record[0] = static_cast<uint8_t>(inner_type ? ContentType::kApplicationData : type);
@@ -175,6 +189,7 @@ Opened RecordKey::Open(std::span<uint8_t> record) {
   const size_t fixed = payload_offset() + kTagBytes;
   // Shorter than its tag: nothing that could be authentic (RFC 8446 section 5.2).
   if (record.size() < fixed) return Refused(Alert::kBadRecordMac);
+  if (!IsAwake()) return Refused(Alert::kInternalError);
   uint8_t* payload = record.data() + payload_offset();
   const size_t sealed = record.size() - fixed;
   uint8_t nonce[kIvBytes];

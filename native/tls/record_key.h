@@ -99,6 +99,8 @@ class RecordKey {
   void LeaveToKernel();
   /** The kernel gets no key of this connection: what was kept of it for that is wiped. */
   void KeepFromKernel();
+  /** Frees what the next record can make anew, from the traffic secret. Nothing in TLS 1.2, where no more is kept than is used. */
+  void Rest();
 
  private:
   RecordKey(Version version, Aead aead) : version_(version), aead_(aead) {}
@@ -109,6 +111,10 @@ class RecordKey {
   [[nodiscard]] bool Derive(std::span<uint8_t> key) const;
   [[nodiscard]] bool SetKey(std::span<const uint8_t> key);
   [[nodiscard]] bool Expand();
+  /** Whether it can seal and open; a key that rests is made anew. */
+  [[nodiscard]] bool IsAwake() { return context_ != nullptr || (resting_ && Wake()); }
+  /** False where OpenSSL fails. */
+  [[nodiscard]] bool Wake();
   void Nonce(const uint8_t* explicit_nonce, uint8_t* nonce) const;
   /** What is authenticated beside the payload; its length. */
   size_t Additional(const uint8_t* header, size_t payload_bytes, uint8_t* aad) const;
@@ -125,6 +131,7 @@ class RecordKey {
   uint64_t sequence_ = 0;
   uint64_t records_ = 0;
   uint64_t next_nonce_ = 0;
+  bool resting_ = false;
   size_t max_payload_ = kMaxPayloadBytes;
   const EVP_MD* digest_ = nullptr;
   /** TLS 1.3: the traffic secret. TLS 1.2: the key itself, until it is known whether the kernel gets it. */

@@ -159,6 +159,43 @@ TEST_CASE("a key that was updated opens what an updated key sealed, from sequenc
   }
 }
 
+TEST_CASE("a key that rested goes on as if it had not, also where it is exchanged meanwhile") {
+  for (const tls::Version version : {tls::Version::kTls13, tls::Version::kTls12}) {
+    for (const Aead aead : {Aead::kAes128Gcm, Aead::kAes256Gcm, Aead::kChaCha20Poly1305}) {
+      const auto [write, read] = test::KeyPair(version, aead);
+      const auto crosses = [&, &write = write, &read = read](uint8_t byte) {
+        Bytes record = test::Sealed(*write, ContentType::kApplicationData, {byte});
+        const tls::Opened opened = read->Open(record);
+        return !opened.refused && Bytes(opened.payload.begin(), opened.payload.end()) == Bytes{byte};
+      };
+      CHECK(crosses(1));
+      write->Rest();
+      CHECK(crosses(2));
+      read->Rest();
+      read->Rest();
+      CHECK(crosses(3));
+      CHECK(write->records() == 3);
+      if (version == tls::Version::kTls12) continue;
+      for (tls::RecordKey* key : {write.get(), read.get()}) {
+        key->Rest();
+        REQUIRE(key->Update());
+      }
+      CHECK(crosses(4));
+    }
+  }
+}
+
+TEST_CASE("a key that was left to the kernel does not come back by resting") {
+  const auto [write, read] = test::KeyPair(tls::Version::kTls13, Aead::kAes128Gcm);
+  Bytes record = test::Sealed(*write, ContentType::kApplicationData, {1});
+  for (tls::RecordKey* key : {write.get(), read.get()}) {
+    key->LeaveToKernel();
+    key->Rest();
+  }
+  CHECK_FALSE(write->Seal(record.data(), 1, ContentType::kApplicationData));
+  CHECK(read->Open(record).alert == Alert::kInternalError);
+}
+
 TEST_CASE("an update's secret is HKDF-Expand-Label of the one before it (RFC 8446 section 7.2)") {
   Bytes next(32);
   // The construction by hand: HMAC of length, "tls13 traffic upd", no context, counter 1.

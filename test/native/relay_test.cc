@@ -256,6 +256,25 @@ TEST_CASE("an idle session ends, and one that moves a byte now and then does not
   CHECK_FALSE(busy.has_ended());
 }
 
+TEST_CASE("a session that rested goes on both ways, and ends cleanly") {
+  for (const tls::Version version : {tls::Version::kTls13, tls::Version::kTls12}) {
+    RelayRig rig({.version = version});
+    for (int round = 0; round < 3; round++) {
+      REQUIRE(rig.peer.SendData({1, 2, 3}));
+      CHECK(test::ReadUpTo(rig.app.get(), 3).bytes == Bytes{1, 2, 3});
+      REQUIRE(test::WriteAll(rig.app.get(), Bytes{4, 5}));
+      CHECK(rig.peer.ReadData(2) == Bytes{4, 5});
+      rig.Rest();
+    }
+    REQUIRE(rig.peer.SendCloseNotify());
+    CHECK(test::ReadToEnd(rig.app.get()).end == Stream::End::kFin);
+    rig.Rest();
+    shutdown(rig.app.get(), SHUT_WR);
+    CHECK(rig.peer.Next() == kCloseNotify);
+    CHECK(rig.Ended()->kind == Kind::kClosed);
+  }
+}
+
 TEST_CASE("a half-closed session on which nothing moves ends") {
   RelayRig rig({.half_close_timeout_ms = 50});
   REQUIRE(rig.peer.SendCloseNotify());

@@ -34,6 +34,7 @@ struct Home {
   core::BufferLedger ledger{memory};
   core::Lingering lingering{reactor};
   core::Parking parking{reactor, [](core::Relay& relay) { relay.Resume(); }};
+  core::Slumber slumber{reactor};
   core::Scratch scratch;
   core::PipePool pipes{1};
   std::atomic<uint64_t> moved{0};
@@ -135,7 +136,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     session.shared = std::make_shared<core::SessionShared>(1, spec, std::make_shared<core::ListenerTally>());
     // All that was sent is there, and so is its end: what it leads to happens within.
     core::Relay* relay =
-        core::RecordRelay::Begin({home.reactor, home.lingering, home.scratch, home.moved, kRekeyAfterRecords, home.pipes, home.ledger, home.parking}, std::move(session), std::move(legs),
+        core::RecordRelay::Begin({home.reactor, home.lingering, home.scratch, home.moved, kRekeyAfterRecords, home.pipes, home.ledger, home.parking, home.slumber}, std::move(session), std::move(legs),
                            [&](core::Session, const core::RelayEnd&, sys::Fd) { ends++; });
     if (relay != nullptr) relay->Terminate("shutdown");
     home.lingering.Cut();

@@ -59,7 +59,7 @@ RelayRig::RelayRig(RigOptions options) : memory_(options.buffer_memory), pipes_(
   OnThread([this, legs, options] {
     core::Session session;
     session.shared = shared_;
-    const core::Relay::Home home{reactor_, lingering_, scratch_, moved_, options.rekey_after_records, pipes_, ledger_, parking_};
+    const core::Relay::Home home{reactor_, lingering_, scratch_, moved_, options.rekey_after_records, pipes_, ledger_, parking_, slumber_};
     auto on_end = [this](core::Session ended, core::RelayEnd end, sys::Fd downstream) {
       relay_ = nullptr;
       spliced_bytes_ = ended.spliced_bytes;
@@ -97,6 +97,12 @@ void RelayRig::OnThread(std::function<void()> task) {
 void RelayRig::Terminate(const char* reason) {
   OnThread([this, reason] {
     if (relay_ != nullptr) relay_->Terminate(reason);
+  });
+}
+
+void RelayRig::Rest() {
+  OnThread([this] {
+    if (relay_ != nullptr) relay_->Rest();
   });
 }
 

@@ -74,6 +74,8 @@ class RelayRig {
   std::optional<core::RelayEnd> Ended();
   [[nodiscard]] bool has_ended() const;
   void Terminate(const char* reason);
+  /** As after a long silence. */
+  void Rest();
   /** Runs on the relay's thread, and waits for it. */
   void OnThread(std::function<void()> task);
   /** What sessions own, those of other workers too: a test may take some of it away, or give it back. */
@@ -94,6 +96,7 @@ class RelayRig {
   core::BufferMemory memory_;
   core::BufferLedger ledger_{memory_};
   core::Parking parking_{reactor_, [](core::Relay& relay) { relay.Resume(); }};
+  core::Slumber slumber_{reactor_};
   core::Lingering lingering_{reactor_};
   core::Scratch scratch_;
   core::PipePool pipes_;
