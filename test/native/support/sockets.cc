@@ -54,10 +54,13 @@ Listening Listen() {
   return listening;
 }
 
-sys::Fd ConnectTo(uint16_t port) {
+sys::Fd ConnectTo(uint16_t port, int* error) {
   sys::Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sockaddr_in address = Loopback(port);
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return {};
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    if (error != nullptr) *error = errno;
+    return {};
+  }
   MakeNonBlocking(fd.get());
   return fd;
 }

@@ -22,8 +22,8 @@ struct Listening {
   uint16_t port = 0;
 };
 Listening Listen();
-/** Non-blocking; not valid where nobody answers. */
-sys::Fd ConnectTo(uint16_t port);
+/** Non-blocking; not valid where nobody answers, with the errno in `error`. */
+sys::Fd ConnectTo(uint16_t port, int* error = nullptr);
 
 /** Whether `events` came within `limit_ms`. */
 bool WaitFor(int fd, short events, int limit_ms = kPatienceMs);

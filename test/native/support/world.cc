@@ -1,6 +1,7 @@
 // The engine's surroundings.
 #include "support/world.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -147,8 +148,13 @@ void World::Answer(core::Batch batch) {
 
 Journey World::Travel(const Bytes& bytes) {
   Journey journey;
-  const sys::Fd fd = ConnectTo(upstream_port_);
-  if (!fd.valid()) return journey;
+  int error = 0;
+  const sys::Fd fd = ConnectTo(upstream_port_, &error);
+  if (!fd.valid()) {
+    // On one CPU a session may have failed, and been reset, before connect(2) returns to whom it belongs.
+    if (error == ECONNRESET) journey.end = Stream::End::kReset;
+    return journey;
+  }
   bool written = false;
   std::thread writes([&] {
     written = WriteAll(fd.get(), bytes);
