@@ -120,6 +120,7 @@ bool Reactor::Turn() {
     }
     return false;
   }
+  const bool some_wait = !next_.empty();
   epoll_event events[kEventsPerTurn];
   const int ready = sys::EpollWait(epoll_.get(), events, kEventsPerTurn, WaitMs());
   delivering_ = true;
@@ -138,15 +139,17 @@ bool Reactor::Turn() {
   delivering_ = false;
   forgotten_.clear();
   RunTimers();
-  RunNext();
+  // One: whatever becomes ready meanwhile waits for no more than a share.
+  if (some_wait) RunNext();
   RunEnding();
   return true;
 }
 
 void Reactor::RunNext() {
-  std::vector<Task> next = std::move(next_);
-  next_.clear();
-  for (Task& task : next) task();
+  if (next_.empty()) return;
+  const Task next = std::move(next_.front());
+  next_.pop_front();
+  next();
 }
 
 void Reactor::RunEnding() {

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <set>
@@ -81,7 +82,7 @@ class Reactor {
   void Forget(int fd, Watcher* watcher);
   /** Runs at the end of the turn: where an object ends itself, it does so outside its own calls. */
   void AtEndOfTurn(Task task) { ending_.push_back(std::move(task)); }
-  /** Runs in the next turn, behind what is ready by then: for who has used up its share of this one. */
+  /** Runs in a later turn, one task a turn, behind what is ready by then: for who has used up its share of this one. */
   void NextTurn(Task task) { next_.push_back(std::move(task)); }
 
   [[nodiscard]] bool on_thread() const { return pthread_equal(pthread_self(), thread_) != 0; }
@@ -116,7 +117,7 @@ class Reactor {
   std::set<Timer*, ByTime> timers_;
   uint64_t timers_set_ = 0;
   std::vector<Task> ending_;
-  std::vector<Task> next_;
+  std::deque<Task> next_;
   /** Watchers that were forgotten while the events of a turn are delivered. */
   std::vector<Watcher*> forgotten_;
   bool delivering_ = false;

@@ -58,26 +58,10 @@ Relay::Progress RecordRelay::PumpOut(size_t* budget) {
   for (size_t at = 0; at < slots; at++)
     parts[at] = {home_.scratch.seal() + at * stride + write_->payload_offset(), write_->max_payload()};
   const ssize_t got = sys::ReadV(plain_.fd.get(), parts.data(), static_cast<int>(slots));
-  if (got == -EAGAIN) {
-    plain_.readable = false;
-    return Progress::kWaits;
-  }
-  if (got < 0) {
-    Broke(true, sys::ErrorName(static_cast<int>(-got)));
-    return Progress::kOver;
-  }
-  if (got == 0) {
-    PlainEnded();
-    return Progress::kMore;
-  }
-  const auto bytes = static_cast<size_t>(got);
   const size_t asked = slots * write_->max_payload();
-  // What is read in full may have more behind it; what is not has been emptied, unless its end waits (epoll(7)).
-  if (bytes < asked && plain_.empties()) plain_.readable = false;
+  if (const std::optional<Progress> instead = WithoutPlain(got, asked, budget)) return *instead;
+  const auto bytes = static_cast<size_t>(got);
   large_reads_out_ = bytes == asked || (large_reads_out_ && bytes > write_->max_payload());
-  CountFromPlain(bytes);
-  NoteMoved();
-  *budget -= std::min(*budget, bytes);
   if (!SealAndSend(bytes)) return Progress::kOver;
   return plain_.readable ? Progress::kMore : Progress::kWaits;
 }

@@ -14,8 +14,10 @@ namespace sidesplice::core {
 
 namespace {
 
-// A session moves this much and then lets the others have their turn.
-constexpr size_t kBytesPerTurn = 1024 * 1024;
+// A session moves this much, a read that is as large as they get, and then lets the others have their turn.
+constexpr size_t kBytesPerTurn = 256 * 1024;
+// Who moves less is no burden to those that are ready with it.
+constexpr size_t kBulkBytes = 64 * 1024;
 // How often a quiet session is looked at within its limit: it ends at most a quarter late, never early.
 constexpr double kLooksPerLimit = 4;
 constexpr double kFirstSettleMs = 1;
@@ -85,7 +87,17 @@ void Relay::Side::OnReady(uint32_t events) {
   if ((events & EPOLLPRI) != 0) urgent = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable = true;
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up = true;
-  relay.Run();
+  // What bulk streams move takes as long as hundreds of short answers: they go behind those.
+  if (relay.bulk_) relay.RunLater();
+  else relay.Run();
+}
+
+void Relay::RunLater() {
+  if (std::exchange(scheduled_, true)) return;
+  home_.reactor.NextTurn([this] {
+    scheduled_ = false;
+    Run();
+  });
 }
 
 void Relay::Terminate(const char* reason) {
@@ -103,14 +115,12 @@ void Relay::Run() {
     if (in == Progress::kOver) return;
     more = out == Progress::kMore || in == Progress::kMore;
   }
-  home_.moved.fetch_add(kBytesPerTurn - budget, std::memory_order_relaxed);
+  const size_t moved = kBytesPerTurn - budget;
+  home_.moved.fetch_add(moved, std::memory_order_relaxed);
+  bulk_ = moved >= kBulkBytes;
   if (more && !scheduled_) {
     if (home_.host != nullptr && !settling_ && !parked_ && movable() && home_.host->HandsOver(*this)) return;
-    scheduled_ = true;
-    home_.reactor.NextTurn([this] {
-      scheduled_ = false;
-      Run();
-    });
+    RunLater();
   }
   // A half that is broken and blocked is not read: nothing else would tell.
   for (Side* side : {&plain_, &tls_}) {
@@ -156,6 +166,28 @@ Relay::Progress Relay::Pause() {
 
 bool Relay::HasRoom(const Side& side) {
   return side.writable && sys::SendRoomBytes(side.fd.get()) >= static_cast<int64_t>(kRoomForRecordBytes);
+}
+
+std::optional<Relay::Progress> Relay::WithoutPlain(ssize_t got, size_t asked, size_t* budget) {
+  if (got == -EAGAIN) {
+    plain_.readable = false;
+    return Progress::kWaits;
+  }
+  if (got < 0) {
+    Broke(true, sys::ErrorName(static_cast<int>(-got)));
+    return Progress::kOver;
+  }
+  if (got == 0) {
+    PlainEnded();
+    return Progress::kMore;
+  }
+  const auto bytes = static_cast<size_t>(got);
+  // What is read in full may have more behind it; what is not has been emptied, unless its end waits (epoll(7)).
+  if (bytes < asked && plain_.empties()) plain_.readable = false;
+  CountFromPlain(bytes);
+  NoteMoved();
+  *budget -= std::min(*budget, bytes);
+  return {};
 }
 
 void Relay::PlainEnded() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -155,6 +156,11 @@ class Relay : public Slumber::Sleeper {
   void Run();
   /** True where nothing is pending any more; false where it blocks, or the relay is over. */
   [[nodiscard]] bool Flush(Side& side, Pending& pending);
+  /**
+   * Takes note of a read of the app, of which `got` is what read(2) has said. Nothing where that many bytes are to be passed on; else what the
+   * pump does instead.
+   */
+  [[nodiscard]] std::optional<Progress> WithoutPlain(ssize_t got, size_t asked, size_t* budget);
   /** The app's end was read. */
   void PlainEnded();
   /** The peer's end was read. */
@@ -195,6 +201,8 @@ class Relay : public Slumber::Sleeper {
   /** False where it is over. */
   [[nodiscard]] bool WatchLegs();
   void WatchQuiet();
+  /** Has its turn behind the others. */
+  void RunLater();
   void LookAtQuiet(double limit_ms, const char* reason);
   void SettleIfDone();
   void Settle(double after_ms);
@@ -208,6 +216,8 @@ class Relay : public Slumber::Sleeper {
   /** What the peer is told where the session does not end well. */
   tls::Alert last_word_ = tls::Alert::kInternalError;
   bool scheduled_ = false;
+  /** It moved a lot in its last turn. */
+  bool bulk_ = false;
   bool settling_ = false;
   bool parked_ = false;
 };

@@ -86,25 +86,9 @@ Relay::Progress SpliceRelay::CopyOut(size_t* budget) {
   const size_t asked = supply == Supply::kPlenty ? out_.asks() : tls::kMaxPayloadBytes;
   uint8_t* from = home_.scratch.open();
   const ssize_t got = sys::Receive(plain_.fd.get(), from, asked);
-  if (got == -EAGAIN) {
-    plain_.readable = false;
-    return Progress::kWaits;
-  }
-  if (got < 0) {
-    Broke(true, sys::ErrorName(static_cast<int>(-got)));
-    return Progress::kOver;
-  }
-  if (got == 0) {
-    PlainEnded();
-    return Progress::kMore;
-  }
+  if (const std::optional<Progress> instead = WithoutPlain(got, asked, budget)) return *instead;
   const auto bytes = static_cast<size_t>(got);
-  // What is read in full may have more behind it; what is not has been emptied, unless its end waits (epoll(7)).
-  if (bytes < asked && plain_.empties()) plain_.readable = false;
   out_.NoteCopy(asked, bytes);
-  CountFromPlain(bytes);
-  NoteMoved();
-  *budget -= std::min(*budget, bytes);
   const ssize_t sent = tls_.writable ? leg_.Send(tls_.fd.get(), {from, bytes}) : -EAGAIN;
   if (sent < 0 && sent != -EAGAIN) {
     Failed(static_cast<int>(-sent));

@@ -21,12 +21,12 @@ interface Variant {
 const variants: readonly Variant[] = [
   { name: 'plain', sanitize: '', schedules: 100_000 },
   { name: 'address', sanitize: 'address', schedules: 5_000 },
-  // What is of one thread has no race: the reactor, the relay, workers and handshake threads, the engine under load and its
-  // failing calls.
+  // What is of one thread has no race: the reactor, the relay, what it may own, workers and handshake threads, the engine under load
+  // and its failing calls.
   {
     name: 'thread',
     sanitize: 'thread',
-    only: '*reactor_test*,*relay_*test*,*engine_test*,*faults_test*,*worker_test*,*handshake_thread_test*',
+    only: '*reactor_test*,*relay_*test*,*buffer_memory_test*,*engine_test*,*faults_test*,*worker_test*,*handshake_thread_test*',
   },
 ]
 const fuzzers = ['relay', 'handshake', 'certificate'] as const
