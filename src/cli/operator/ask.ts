@@ -1,6 +1,5 @@
 // One short call of a command to its agent, and what a refusal becomes.
 import type { Command } from 'commander'
-import { ConsulClient } from '../../consul/client.ts'
 import { SidespliceError } from '../../errors.ts'
 import { type AgentValues, agentOptions, clientOptions } from '../agent-options.ts'
 import { printable } from '../logger.ts'
@@ -50,6 +49,8 @@ async function run(
   act: (ask: Ask, output: Output) => Promise<void>,
 ): Promise<number> {
   try {
+    // Loaded here: a sidecar that knows no agent does without.
+    const { ConsulClient } = await import('../../consul/client.ts')
     const client = new ConsulClient(clientOptions(values, process.env))
     await act(async call => {
       const answer = await client.send({ lane: 'short', timeoutMs: answerMs, ...call })
