@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "binding/json.h"
+
 namespace sidesplice::binding {
 
 namespace {
@@ -13,32 +15,36 @@ std::string Text(const Napi::Object& of, const char* key) {
   return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
 }
 
-std::optional<std::string> MaybeText(const Napi::Object& of, const char* key) {
-  const Napi::Value value = of.Get(key);
-  if (!value.IsString()) return std::nullopt;
-  return value.As<Napi::String>().Utf8Value();
-}
-
 double Number(const Napi::Object& of, const char* key) {
   const Napi::Value value = of.Get(key);
   return value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0;
 }
 
-std::vector<std::string> Texts(const Napi::Object& of, const char* key) {
-  std::vector<std::string> texts;
-  const Napi::Value value = of.Get(key);
-  if (!value.IsArray()) return texts;
-  const auto array = value.As<Napi::Array>();
-  for (uint32_t at = 0; at < array.Length(); at++) texts.push_back(array.Get(at).As<Napi::String>().Utf8Value());
-  return texts;
+std::string Text(const Napi::Value& value) { return value.As<Napi::String>().Utf8Value(); }
+
+std::optional<std::string> MaybeText(const Napi::Value& value) {
+  if (!value.IsString()) return std::nullopt;
+  return Text(value);
 }
 
-core::PlannedAttempt ToAttempt(const Napi::Object& value) {
-  return {.endpoint = Text(value, "endpoint"),
-          .address = ToAddress(value.Get("address").As<Napi::Object>()),
-          .expect = Texts(value, "expect"),
-          .server_name = Text(value, "serverName"),
-          .time_limit_ms = Number(value, "timeLimitMs")};
+double Number(const Napi::Value& value) { return value.As<Napi::Number>().DoubleValue(); }
+
+core::Answer AnswerOf(const Napi::CallbackInfo& info, bool admitted) {
+  core::Answer answer;
+  answer.session = static_cast<core::SessionId>(Number(info[0]));
+  answer.generation = static_cast<core::Generation>(Number(info[1]));
+  answer.admitted = admitted;
+  return answer;
+}
+
+core::PlannedAttempt ToAttempt(const Napi::Array& value) {
+  core::PlannedAttempt attempt{.endpoint = Text(value.Get(0u)),
+                               .address = {.host = Text(value.Get(1u)), .port = static_cast<uint16_t>(Number(value.Get(2u)))},
+                               .expect = {},
+                               .server_name = Text(value.Get(3u)),
+                               .time_limit_ms = Number(value.Get(4u))};
+  for (uint32_t at = 5; at < value.Length(); at++) attempt.expect.push_back(Text(value.Get(at)));
+  return attempt;
 }
 
 /** What a peer wrote into its certificate: bytes, each a character, so that none is lost or made up. */
@@ -48,18 +54,8 @@ Napi::Value Latin1(Napi::Env env, const std::string& text) {
   return {env, value};
 }
 
-Napi::Array FromTexts(Napi::Env env, const std::vector<std::string>& texts) {
-  Napi::Array array = Napi::Array::New(env, texts.size());
-  for (uint32_t at = 0; at < texts.size(); at++) array.Set(at, Latin1(env, texts[at]));
-  return array;
-}
-
 void Set(Napi::Object& of, const char* key, const std::optional<std::string>& text) {
   if (text) of.Set(key, Latin1(of.Env(), *text));
-}
-
-void Set(Napi::Object& of, const char* key, const std::optional<double>& number) {
-  if (number) of.Set(key, *number);
 }
 
 const char* NameOf(core::SessionState state) {
@@ -91,33 +87,78 @@ Napi::Object FromView(Napi::Env env, const core::SessionView& view) {
   return object;
 }
 
-Napi::Object FromAttempt(Napi::Env env, const core::AttemptRecord& attempt) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("endpoint", attempt.endpoint);
-  object.Set("outcome", attempt.outcome);
-  Set(object, "detail", attempt.detail);
-  Set(object, "connectMs", attempt.connect_ms);
-  Set(object, "handshakeMs", attempt.handshake_ms);
-  return object;
+void PutView(Json& json, const core::SessionView& view) {
+  json.Number("id", view.id);
+  json.Text("listener", view.listener);
+  json.Text("name", view.name);
+  json.Text("direction", view.inbound ? "inbound" : "outbound");
+  json.Number("startedAt", view.started_at);
+  json.Number("bytesToUpstream", view.bytes_to_upstream);
+  json.Number("bytesToDownstream", view.bytes_to_downstream);
+  json.Bytes("peer", view.peer);
+  json.Bytes("downstream", view.downstream);
+  json.Bytes("endpoint", view.endpoint);
 }
 
-Napi::Object FromRecord(Napi::Env env, const core::Record& record) {
-  Napi::Object object = FromView(env, record.view);
-  object.Set("reason", record.reason);
-  object.Set("relayed", record.relayed);
-  object.Set("relay", record.relay);
-  if (record.spliced_bytes > 0) object.Set("splicedBytes", static_cast<double>(record.spliced_bytes));
-  Napi::Array attempts = Napi::Array::New(env, record.attempts.size());
-  for (uint32_t at = 0; at < record.attempts.size(); at++) attempts.Set(at, FromAttempt(env, record.attempts[at]));
-  object.Set("attempts", attempts);
-  object.Set("durationMs", record.duration_ms);
-  if (!record.tls_version.empty()) object.Set("tlsVersion", record.tls_version);
-  if (!record.cipher.empty()) object.Set("cipher", record.cipher);
-  Set(object, "detail", record.detail);
-  Set(object, "policyMs", record.policy_ms);
-  Set(object, "connectMs", record.connect_ms);
-  Set(object, "handshakeMs", record.handshake_ms);
-  return object;
+void PutAttempt(Json& json, const core::AttemptRecord& attempt) {
+  json.Text("endpoint", attempt.endpoint);
+  json.Text("outcome", attempt.outcome);
+  json.Bytes("detail", attempt.detail);
+  json.Number("connectMs", attempt.connect_ms);
+  json.Number("handshakeMs", attempt.handshake_ms);
+}
+
+template <typename Item, typename Put>
+void PutAll(Json& json, const char* key, const std::vector<Item>& items, Put put) {
+  json.Key(key);
+  json.Open('[');
+  for (const Item& item : items) {
+    json.Open('{');
+    put(item);
+    json.Close('}');
+  }
+  json.Close(']');
+}
+
+void PutRecord(Json& json, const core::Record& record) {
+  PutView(json, record.view);
+  json.Text("reason", record.reason);
+  json.Bool("relayed", record.relayed);
+  json.Text("relay", record.relay);
+  if (record.spliced_bytes > 0) json.Number("splicedBytes", record.spliced_bytes);
+  PutAll(json, "attempts", record.attempts, [&](const core::AttemptRecord& attempt) { PutAttempt(json, attempt); });
+  json.Number("durationMs", record.duration_ms);
+  if (!record.tls_version.empty()) json.Text("tlsVersion", record.tls_version);
+  if (!record.cipher.empty()) json.Text("cipher", record.cipher);
+  json.Bytes("detail", record.detail);
+  json.Number("policyMs", record.policy_ms);
+  json.Number("connectMs", record.connect_ms);
+  json.Number("handshakeMs", record.handshake_ms);
+}
+
+void PutBatch(Json& json, const core::Batch& batch) {
+  PutAll(json, "admit", batch.admit, [&](const core::AdmitQuestion& question) {
+    json.Number("session", question.session);
+    json.Text("listener", question.listener);
+    json.Key("uriSans");
+    json.Open('[');
+    for (const std::string& uri : question.uri_sans) json.Bytes(uri);
+    json.Close(']');
+    json.Text("serial", question.serial);
+  });
+  PutAll(json, "route", batch.route, [&](const core::RouteQuestion& question) {
+    json.Number("session", question.session);
+    json.Text("listener", question.listener);
+  });
+  PutAll(json, "lookup", batch.lookup, [&](const core::LookupQuestion& question) {
+    json.Number("session", question.session);
+    json.Text("host", question.host);
+  });
+  PutAll(json, "ended", batch.ended, [&](const core::Record& record) { PutRecord(json, record); });
+  json.Key("closed");
+  json.Open('[');
+  for (const uint32_t id : batch.closed) json.Number(uint64_t{id});
+  json.Close(']');
 }
 
 template <typename Item, typename Convert>
@@ -143,54 +184,38 @@ core::ListenerSpec ToListenerSpec(const Napi::Object& value) {
           .max_waiting = static_cast<uint32_t>(Number(value, "maxWaiting"))};
 }
 
-core::Address ToAddress(const Napi::Object& value) {
-  return {.host = Text(value, "host"), .port = static_cast<uint16_t>(Number(value, "port"))};
-}
-
-core::Answer ToAnswer(const Napi::Object& value) {
-  core::Answer answer;
-  answer.session = static_cast<core::SessionId>(Number(value, "session"));
-  answer.generation = static_cast<core::Generation>(Number(value, "generation"));
-  answer.admitted = value.Get("admitted").ToBoolean().Value();
-  answer.reason = Text(value, "reason");
-  answer.detail = MaybeText(value, "detail");
-  answer.peer = MaybeText(value, "peer");
-  answer.connect_timeout_ms = Number(value, "connectTimeoutMs");
-  const Napi::Value target = value.Get("target");
-  if (target.IsObject()) answer.target = ToAddress(target.As<Napi::Object>());
-  const Napi::Value attempts = value.Get("attempts");
-  if (attempts.IsArray()) {
-    const auto array = attempts.As<Napi::Array>();
-    for (uint32_t at = 0; at < array.Length(); at++) answer.attempts.push_back(ToAttempt(array.Get(at).As<Napi::Object>()));
-  }
+core::Answer ToAdmission(const Napi::CallbackInfo& info) {
+  core::Answer answer = AnswerOf(info, true);
+  answer.peer = Text(info[2]);
+  answer.target = {.host = Text(info[3]), .port = static_cast<uint16_t>(Number(info[4]))};
+  answer.connect_timeout_ms = Number(info[5]);
   return answer;
 }
 
-Napi::Object FromBatch(Napi::Env env, const core::Batch& batch) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("admit", FromAll(env, batch.admit, [&](const core::AdmitQuestion& question) {
-               Napi::Object value = Napi::Object::New(env);
-               value.Set("session", static_cast<double>(question.session));
-               value.Set("listener", question.listener);
-               value.Set("uriSans", FromTexts(env, question.uri_sans));
-               value.Set("serial", question.serial);
-               return value;
-             }));
-  object.Set("route", FromAll(env, batch.route, [&](const core::RouteQuestion& question) {
-               Napi::Object value = Napi::Object::New(env);
-               value.Set("session", static_cast<double>(question.session));
-               value.Set("listener", question.listener);
-               return value;
-             }));
-  object.Set("lookup", FromAll(env, batch.lookup, [&](const core::LookupQuestion& question) {
-               Napi::Object value = Napi::Object::New(env);
-               value.Set("session", static_cast<double>(question.session));
-               value.Set("host", question.host);
-               return value;
-             }));
-  object.Set("ended", FromAll(env, batch.ended, [&](const core::Record& record) { return FromRecord(env, record); }));
-  object.Set("closed", FromAll(env, batch.closed, [&](uint32_t id) { return Napi::Number::New(env, id); }));
-  return object;
+core::Answer ToPlan(const Napi::CallbackInfo& info) {
+  core::Answer answer = AnswerOf(info, true);
+  answer.connect_timeout_ms = Number(info[2]);
+  const auto attempts = info[3].As<Napi::Array>();
+  for (uint32_t at = 0; at < attempts.Length(); at++) answer.attempts.push_back(ToAttempt(attempts.Get(at).As<Napi::Array>()));
+  return answer;
+}
+
+core::Answer ToRefusal(const Napi::CallbackInfo& info) {
+  core::Answer answer = AnswerOf(info, false);
+  answer.reason = Text(info[2]);
+  answer.detail = MaybeText(info[3]);
+  answer.peer = MaybeText(info[4]);
+  return answer;
+}
+
+Napi::Value FromBatch(Napi::Env env, const core::Batch& batch) {
+  Json json;
+  json.Open('{');
+  PutBatch(json, batch);
+  json.Close('}');
+  napi_value value = nullptr;
+  napi_create_string_utf8(env, json.text().data(), json.text().size(), &value);
+  return {env, value};
 }
 
 Napi::Object FromFacts(Napi::Env env, const core::KernelFacts& facts) {

@@ -71,7 +71,9 @@ Napi::Function EngineObject::Define(Napi::Env env) {
                          InstanceMethod<&EngineObject::Bind>("bind"),
                          InstanceMethod<&EngineObject::ChangeListener>("changeListener"),
                          InstanceMethod<&EngineObject::CloseListener>("closeListener"),
-                         InstanceMethod<&EngineObject::Answer>("answer"),
+                         InstanceMethod<&EngineObject::Admit>("admit"),
+                         InstanceMethod<&EngineObject::Plan>("plan"),
+                         InstanceMethod<&EngineObject::Refuse>("refuse"),
                          InstanceMethod<&EngineObject::AnswerLookup>("answerLookup"),
                          InstanceMethod<&EngineObject::Terminate>("terminate"),
                          InstanceMethod<&EngineObject::Sessions>("sessions"),
@@ -192,8 +194,16 @@ void EngineObject::CloseListener(const Napi::CallbackInfo& info) {
   engine_->CloseListener(info[0].As<Napi::Number>().Uint32Value(), info[1].ToBoolean().Value());
 }
 
-void EngineObject::Answer(const Napi::CallbackInfo& info) {
-  if (engine_ != nullptr) engine_->Give(ToAnswer(info[0].As<Napi::Object>()));
+void EngineObject::Admit(const Napi::CallbackInfo& info) {
+  if (engine_ != nullptr) engine_->Give(ToAdmission(info));
+}
+
+void EngineObject::Plan(const Napi::CallbackInfo& info) {
+  if (engine_ != nullptr) engine_->Give(ToPlan(info));
+}
+
+void EngineObject::Refuse(const Napi::CallbackInfo& info) {
+  if (engine_ != nullptr) engine_->Give(ToRefusal(info));
 }
 
 /** `answerLookup(session, host, addresses, error)` */

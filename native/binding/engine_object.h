@@ -25,7 +25,9 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   Napi::Value Bind(const Napi::CallbackInfo& info);
   void ChangeListener(const Napi::CallbackInfo& info);
   void CloseListener(const Napi::CallbackInfo& info);
-  void Answer(const Napi::CallbackInfo& info);
+  void Admit(const Napi::CallbackInfo& info);
+  void Plan(const Napi::CallbackInfo& info);
+  void Refuse(const Napi::CallbackInfo& info);
   void AnswerLookup(const Napi::CallbackInfo& info);
   Napi::Value Terminate(const Napi::CallbackInfo& info);
   Napi::Value Sessions(const Napi::CallbackInfo& info);

@@ -18,14 +18,6 @@ export function createLog(options: {
   readonly json: boolean
   readonly fd: number
 }): ProcessLog {
-  const format = options.json ? (line: string) => line : textLine
-  const sink = new LineSink({
-    fd: nonBlocking(options.fd),
-    droppedLine: lines =>
-      format(
-        `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), lines, msg: 'log lines were dropped' })}\n`,
-      ),
-  })
   const logger = pino(
     {
       level: options.level,
@@ -33,13 +25,27 @@ export function createLog(options: {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: level => ({ level }) },
     },
-    { write: line => sink.write(format(line)) },
+    { write: line => sink.write(line) },
   )
+  // Text is written as it is, not as JSON that is read again: a busy sidecar spends as much on its lines as on its policy.
+  const text: typeof put = (level, fields, message) => {
+    if (logger.isLevelEnabled(level)) sink.write(textLine({ time: now(), level, message, fields }))
+  }
+  const put = (level: keyof Log, fields: object, message: string) => logger[level](fields, message)
+  const write = options.json ? put : text
+  const sink = new LineSink({
+    fd: nonBlocking(options.fd),
+    droppedLine: lines => {
+      const message = 'log lines were dropped'
+      if (!options.json) return textLine({ time: now(), level: 'warn', message, fields: { lines } })
+      return `${JSON.stringify({ level: 'warn', time: now(), lines, msg: message })}\n`
+    },
+  })
   return {
-    debug: (fields, message) => logger.debug(fields, message),
-    info: (fields, message) => logger.info(fields, message),
-    warn: (fields, message) => logger.warn(fields, message),
-    error: (fields, message) => logger.error(fields, message),
+    debug: (fields, message) => write('debug', fields, message),
+    info: (fields, message) => write('info', fields, message),
+    warn: (fields, message) => write('warn', fields, message),
+    error: (fields, message) => write('error', fields, message),
     setLevel(level) {
       logger.level = level
     },
@@ -49,12 +55,26 @@ export function createLog(options: {
   }
 }
 
-/** `time LEVEL message key=value …` */
-export function textLine(jsonLine: string): string {
-  const { level, time, msg, ...fields } = JSON.parse(jsonLine) as Record<string, unknown>
-  const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${textValue(value)}`)
+export interface LogLine {
+  readonly time: string
+  readonly level: string
+  readonly message: string
+  readonly fields: object
+}
+
+/** `time LEVEL message key=value …`: of the fields what JSON has of them. */
+export function textLine({ time, level, message, fields }: LogLine): string {
+  let pairs = ''
+  for (const [key, value] of Object.entries(fields)) {
+    const text = textValue(value)
+    if (text !== undefined) pairs += ` ${key}=${text}`
+  }
   // Messages name what a registration says, too.
-  return `${time} ${String(level).toUpperCase().padEnd(5)} ${printable(String(msg))}${pairs.join('')}\n`
+  return `${time} ${level.toUpperCase().padEnd(5)} ${printable(message)}${pairs}\n`
+}
+
+function now(): string {
+  return new Date().toISOString()
 }
 
 /** Text of whatever origin on one line, which commands no terminal. */
@@ -62,13 +82,15 @@ export function printable(text: string): string {
   return text.replace(unprintable, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** Quoted where a space, a quote or a control character would make it ambiguous. */
-function textValue(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value)
-  const quoted = typeof value === 'string' && !/^[\x21\x23-\x7e]+$/.test(text) ? JSON.stringify(text) : text
+/** Quoted where a space, a quote or a control character would make it ambiguous; nothing where JSON has no word for it. */
+function textValue(value: unknown): string | undefined {
+  if (typeof value === 'string' && plain.test(value)) return value
+  const text: string | undefined = JSON.stringify(value)
   // JSON leaves DEL, C1 controls and what turns text around as they are; a terminal obeys them.
-  return printable(quoted)
+  return text === undefined ? undefined : printable(text)
 }
+
+const plain = /^[\x21\x23-\x7e]+$/
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g

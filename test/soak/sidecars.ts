@@ -35,6 +35,8 @@ export interface Figures {
   readonly descriptors: number
   readonly threads: number
   readonly residentBytes: number
+  /** Of those, what V8 holds for JavaScript's heap. */
+  readonly heapBytes: number
   readonly live: number
   /** What sessions own; 0 where the data plane does not tell. */
   readonly ownedBytes: number
@@ -164,6 +166,7 @@ function figures(): Figures {
     descriptors: readdirSync('/proc/self/fd').length,
     threads: readdirSync('/proc/self/task').length,
     residentBytes: Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024,
+    heapBytes: process.memoryUsage().heapTotal,
     live: planes.reduce((sum, plane) => sum + plane.sessions().length, 0),
     ownedBytes: planes.reduce((sum, plane) => sum + (plane.counters().bufferBytes ?? 0), 0),
   }

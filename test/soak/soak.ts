@@ -152,8 +152,10 @@ function addressOf(server: net.Server): Address {
   return { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port }
 }
 
-export function show({ descriptors, threads, residentBytes, live }: Figures): string {
-  return `${descriptors} descriptors, ${threads} threads, ${(residentBytes / 1_048_576).toFixed(1)} MiB resident, ${live} sessions`
+export function show({ descriptors, threads, residentBytes, heapBytes, live }: Figures): string {
+  const mebibytes = (bytes: number) => (bytes / 1_048_576).toFixed(1)
+  const memory = `${mebibytes(residentBytes)} MiB resident (JavaScript's heap ${mebibytes(heapBytes)})`
+  return `${descriptors} descriptors, ${threads} threads, ${memory}, ${live} sessions`
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -34,6 +34,8 @@ function pipe(t: TestContext): { readonly write: number; readonly read: () => st
 
 const droppedLine = (lines: number) => `dropped ${lines}\n`
 
+const warning = { time: 't', level: 'warn', message: 'm' }
+
 test('lines come out in order', async t => {
   const { write, read } = pipe(t)
   const sink = new LineSink({ fd: write, droppedLine })
@@ -111,32 +113,29 @@ test('a reader that never catches up is told where lines are missing', async t =
   }
 })
 
-test('a text line holds the same fields as its JSON, quoted where they would be ambiguous', () => {
-  const json =
-    '{"level":"info","time":"2026-01-02T03:04:05.678Z","peer":"spiffe://td/svc/web","detail":"two words","n":3,"list":["a b"],"msg":"session ended"}\n'
+test('a text line holds the fields, quoted where they would be ambiguous, without those that JSON leaves out', () => {
+  const fields = { peer: 'spiffe://td/svc/web', detail: 'two words', n: 3, list: ['a b'], none: undefined }
   assert.equal(
-    textLine(json),
+    textLine({ time: '2026-01-02T03:04:05.678Z', level: 'info', message: 'session ended', fields }),
     '2026-01-02T03:04:05.678Z INFO  session ended peer=spiffe://td/svc/web detail="two words" n=3 list=["a b"]\n',
   )
 })
 
 test('a value can not command a terminal: control characters and what turns text around are escaped', () => {
   const detail = 'a\u009b1mb\u007fc\u202ed\u001b[2J'
-  const line = textLine(`${JSON.stringify({ level: 'warn', time: 't', detail, list: [detail], msg: 'm' })}\n`)
+  const line = textLine({ ...warning, fields: { detail, list: [detail] } })
   for (const character of line.trimEnd())
     assert.ok(character >= ' ' && character <= '~', JSON.stringify(character))
 })
 
 test('a value can not forge a line', () => {
-  const line = textLine(
-    `${JSON.stringify({ level: 'warn', time: 't', detail: 'x\n2026 INFO forged', msg: 'm' })}\n`,
-  )
+  const line = textLine({ ...warning, fields: { detail: 'x\n2026 INFO forged' } })
   assert.equal(line.split('\n').length, 2)
 })
 
 test('a message that names what a registration says can neither forge a line nor command a terminal', () => {
-  const msg = 'upstream x is not started: LocalBindAddress 10.0.0.1\n2026 INFO ready \u001b[2J\u202e is'
-  const line = textLine(`${JSON.stringify({ level: 'warn', time: 't', msg })}\n`)
+  const message = 'upstream x is not started: LocalBindAddress 10.0.0.1\n2026 INFO ready \u001b[2J\u202e is'
+  const line = textLine({ ...warning, message, fields: {} })
   for (const character of line.trimEnd())
     assert.ok(character >= ' ' && character <= '~', JSON.stringify(character))
   assert.match(line, /10\.0\.0\.1\\u000a2026 INFO ready/)

@@ -2,11 +2,10 @@
 import { createRequire } from 'node:module'
 import { packageRoot } from '../../package-root.ts'
 import type {
-  AdmitAnswer,
   AdmitQuestion,
   EndpointCounters,
+  Generation,
   ListenerSpec,
-  RouteAnswer,
   RouteQuestion,
   SessionId,
   SessionRecord,
@@ -15,6 +14,7 @@ import type {
 } from '../interface.ts'
 import type { KernelFacts } from './kernel-tls.ts'
 
+/** What came about, as JSON. */
 export interface Batch {
   readonly admit: readonly AdmitQuestion[]
   readonly route: readonly RouteQuestion[]
@@ -23,6 +23,9 @@ export interface Batch {
   /** Listeners that have been closed as was asked. */
   readonly closed: readonly number[]
 }
+
+/** Endpoint, host, port, server name or nothing in it, time limit, and the SPIFFE IDs that are expected. */
+export type FlatAttempt = readonly [string, string, number, string, number, ...string[]]
 
 export interface TallyCounts {
   readonly accepted: number
@@ -63,7 +66,27 @@ export interface Engine {
   ): { readonly id: number; readonly port: number } | string
   changeListener(id: number, spec: ListenerSpec, tally: number): void
   closeListener(id: number, takeQueued: boolean): void
-  answer(answer: AdmitAnswer | RouteAnswer): void
+  admit(
+    session: SessionId,
+    generation: Generation,
+    peer: string,
+    host: string,
+    port: number,
+    connectTimeoutMs: number,
+  ): void
+  plan(
+    session: SessionId,
+    generation: Generation,
+    connectTimeoutMs: number,
+    attempts: readonly FlatAttempt[],
+  ): void
+  refuse(
+    session: SessionId,
+    generation: Generation,
+    reason: string,
+    detail: string | undefined,
+    peer: string | undefined,
+  ): void
   /** `host` as it was asked about. */
   answerLookup(session: SessionId, host: string, addresses: readonly string[], error: string): void
   terminate(sessions: readonly SessionId[], reason: TerminationReason): number
@@ -76,11 +99,11 @@ export interface Engine {
   ownedBytes(): number
   nowMs(): number
   /** Ends all threads; what came about until then is given to `onBatch` before it returns. */
-  close(onBatch: (batch: Batch) => void): void
+  close(onBatch: (json: string) => void): void
 }
 
 export interface Addon {
-  readonly Engine: new (options: EngineOptions, onBatch: (batch: Batch) => void) => Engine
+  readonly Engine: new (options: EngineOptions, onBatch: (json: string) => void) => Engine
   /** Tries kernel TLS on connections of its own: some milliseconds where it is there, a system call where it is not. */
   readonly probeKernelTls: () => KernelFacts
   /** The version of the library that its symbols are bound to. */

@@ -25,6 +25,7 @@ import { groupsOf } from '../key-exchange.ts'
 import { ListeningSockets } from '../listening-sockets.ts'
 import { Questions } from '../questions.ts'
 import type { Addon, Batch, Engine } from './addon.ts'
+import { giveAnswer } from './answers.ts'
 import { defaultBufferMemory } from './buffer-memory.ts'
 import { type KernelUse, useOfKernel } from './kernel-tls.ts'
 import { openEngineSocket } from './listening-socket.ts'
@@ -109,7 +110,7 @@ export class NativeDataPlane implements DataPlane {
           kernelRekeys,
           bufferMemory: bufferMemory ?? defaultBufferMemory(),
         },
-        batch => this.#take(batch),
+        json => this.#take(json),
       )
     } catch (cause) {
       const message = `the native data plane can't start: ${cause instanceof Error ? cause.message : cause}`
@@ -198,12 +199,13 @@ export class NativeDataPlane implements DataPlane {
     await stopped
     if (this.#closed) return
     this.#closed = true
-    this.#engine.close(batch => this.#take(batch))
+    this.#engine.close(json => this.#take(json))
     this.#admit.close()
     this.#route.close()
   }
 
-  #take({ admit, route, lookup: names, ended, closed }: Batch): void {
+  #take(json: string): void {
+    const { admit, route, lookup: names, ended, closed } = JSON.parse(json) as Batch
     for (const question of admit) this.#ask(this.#admit, question)
     for (const question of route) this.#ask(this.#route, question)
     for (const { session, host } of names) void this.#lookup(session, host)
@@ -257,7 +259,7 @@ export class NativeDataPlane implements DataPlane {
       queueMicrotask(() => {
         const answers = this.#answers
         this.#answers = []
-        if (!this.#closed) for (const one of answers) this.#engine.answer(one)
+        if (!this.#closed) for (const one of answers) giveAnswer(this.#engine, one)
       })
     this.#answers.push(answer)
   }
