@@ -33,7 +33,7 @@ export interface Length {
 
 const inFlight = 16
 // Four times as many as keep both cores busy with handshakes.
-const stormInFlight = 4 * inFlight
+const overload = 4 * inFlight
 const stormNice = 19
 const everyone = ({ resumes }: Peer) => !resumes
 
@@ -68,13 +68,21 @@ export const scenarios: readonly Scenario[] = [
     run: (chain, { seconds }) => connections(chain, { 'in-flight': inFlight, seconds }),
   },
   {
+    name: 'connect-overload',
+    title: `new connections, ${overload} at a time`,
+    seconds: 3,
+    main: true,
+    applies: ({ kind, resumes }) => kind === 'own' && !resumes,
+    run: (chain, { seconds }) => connections(chain, { 'in-flight': overload, seconds }),
+  },
+  {
     name: 'storm',
-    title: `round trips of 64 B during a storm of handshakes, ${stormInFlight} at a time`,
+    title: `round trips of 64 B during a storm of handshakes, ${overload} at a time`,
     seconds: 3,
     main: true,
     applies: everyone,
     run: async ({ to }, { seconds }) => {
-      const options = { to, 'in-flight': stormInFlight, seconds: seconds + 0.4, nice: stormNice }
+      const options = { to, 'in-flight': overload, seconds: seconds + 0.4, nice: stormNice }
       const storm = runLoad<ConnectResult>('connect', options)
       const [measured, { connectionsASecond }] = await Promise.all([
         runTrips(to, { bytes: 64, connections: 1, seconds }),

@@ -160,7 +160,7 @@ export const targets: readonly Target[] = [
     unit: x,
     inRound: round =>
       ratio(
-        measured(round, own, 'storm', 'connectionsASecond'),
+        measured(round, own, 'connect-overload', 'connectionsASecond'),
         measured(round, own, 'connect', 'connectionsASecond'),
       ),
   },

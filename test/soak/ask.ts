@@ -3,9 +3,10 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { FromSidecars, ToSidecars } from './sidecars.ts'
 
+/** With the heap that the command has (bin/sidesplice.cjs). */
 export function forkSidecars(): ChildProcess {
   return fork(fileURLToPath(new URL('sidecars.ts', import.meta.url)), {
-    execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
+    execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc', '--semi-space-growth-factor=1'],
   })
 }
 

@@ -21,7 +21,7 @@ export interface SoakResult {
   readonly connections: number
   readonly wrong: readonly string[]
   readonly before: Figures
-  /** Under load, after a fifth of the time, and at its end. */
+  /** Under load, the middle by what is resident: of the tenth behind the first fifth of the time, and of the last tenth. */
   readonly early: Figures
   readonly late: Figures
   readonly after: Figures
@@ -32,6 +32,10 @@ export interface SoakResult {
   readonly bytes: number
 }
 
+const leastBytes = 20_000
+// Without a divisor in common: each number comes once before the first comes again.
+const differentBytes = 100_000
+const step = 7_919
 const quietMs = 60_000
 const lookMs = 100
 
@@ -61,8 +65,8 @@ export async function soak({
   const begin = () => {
     const deed = pick(random)
     const address = deed.startsWith('network') ? started.cut : started.direct
-    // Each session's own number of bytes, so that its two records find each other.
-    const bytes = 20_000 + connections++
+    // Each session's own number of bytes, so that its two records find each other; at all times of the same size on the whole.
+    const bytes = leastBytes + ((connections++ * step) % differentBytes)
     const lastsMs = deed === 'exchange' ? (live / perSecond) * 1_000 * (0.5 + random()) : 400
     const one = client(address, deed, { bytes, lastsMs }).then(what => {
       running.delete(one)
@@ -76,18 +80,23 @@ export async function soak({
   const before = await quiet(figures)
 
   const begun = performance.now()
-  let early: Figures | undefined
-  while (performance.now() - begun < seconds * 1_000) {
-    const due = ((performance.now() - begun) / 1_000) * perSecond
+  const looks: { readonly share: number; readonly held: Figures }[] = []
+  let lookedAt = 0
+  for (;;) {
+    const passed = (performance.now() - begun) / 1_000
+    if (passed >= seconds) break
     // Behind by more than is live, it does not try to catch up.
-    while (connections < due && running.size < live * 2) begin()
-    if (early === undefined && performance.now() - begun > seconds * 200) {
-      early = await figures()
-      say(`after ${seconds / 5} s: ${show(early)}`)
+    while (connections < passed * perSecond && running.size < live * 2) begin()
+    if (passed - lookedAt >= 1) {
+      lookedAt = passed
+      looks.push({ share: passed / seconds, held: await figures() })
     }
     await delay(10)
   }
-  const late = await figures()
+  // What waits for a socket comes and goes: of a tenth of the time what is in the middle.
+  const early = middle(looks.filter(({ share }) => share >= 0.2 && share < 0.3).map(({ held }) => held))
+  const late = middle(looks.filter(({ share }) => share >= 0.9).map(({ held }) => held))
+  say(`after ${seconds / 5} s: ${show(early)}`)
   say(`at the end of the load: ${show(late)}, ${running.size} clients`)
   await Promise.all(running)
   const after = await quiet(figures)
@@ -98,7 +107,7 @@ export async function soak({
     connections,
     wrong,
     before,
-    early: early ?? late,
+    early,
     late,
     after,
     ...compared(records.a, records.b),
@@ -128,6 +137,14 @@ function compared(a: readonly Ended[], b: readonly Ended[]): Pick<SoakResult, 'c
   }
 }
 
+/** By what is resident, the one in the middle. */
+function middle(looks: readonly Figures[]): Figures {
+  const sorted = looks.toSorted((one, other) => one.residentBytes - other.residentBytes)
+  const found = sorted[sorted.length >> 1]
+  if (found === undefined) throw new Error('too short to be looked at')
+  return found
+}
+
 function counted(words: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const word of words) counts[word] = (counts[word] ?? 0) + 1
@@ -152,9 +169,9 @@ function addressOf(server: net.Server): Address {
   return { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port }
 }
 
-export function show({ descriptors, threads, residentBytes, heapBytes, live }: Figures): string {
+export function show({ descriptors, threads, residentBytes, heapBytes, ownedBytes, live }: Figures): string {
   const mebibytes = (bytes: number) => (bytes / 1_048_576).toFixed(1)
-  const memory = `${mebibytes(residentBytes)} MiB resident (JavaScript's heap ${mebibytes(heapBytes)})`
+  const memory = `${mebibytes(residentBytes)} MiB resident (JavaScript's heap ${mebibytes(heapBytes)}, sessions' own ${mebibytes(ownedBytes)})`
   return `${descriptors} descriptors, ${threads} threads, ${memory}, ${live} sessions`
 }
 
