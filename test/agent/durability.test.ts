@@ -6,12 +6,12 @@ import test from 'node:test'
 import { durable, launchAgent, startAgent } from '../support/agent-command.ts'
 import { bin, build } from '../support/command.ts'
 
-test('killed twenty times under writes, nothing acknowledged is lost, and the index never goes back', async t => {
+test('killed a hundred times under writes, nothing acknowledged is lost, and the index never goes back', async t => {
   const agent = await startAgent(t, { args: durable })
   const acknowledged = new Map<string, string>()
   let index = 0
   let deleted = 0
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 100; round++) {
     let stopped = false
     const writers = Array.from({ length: 4 }, async (_, writer) => {
       for (let at = 0; !stopped; at++) {
