@@ -26,19 +26,35 @@ export class BackOff {
 // A token bucket against answers that come at once, again and again (a leaf that changes every second: consul#10071).
 const bucketSize = 2
 
+/** The time by which a pace is kept. Milliseconds. */
+export interface Clock {
+  now(): number
+  /** Resolves after `ms`, or at once when the signal comes. */
+  pause(ms: number, signal: AbortSignal): Promise<void>
+}
+
 /** How often something may be asked for: twice at once, then once each `refillMs`. */
 export class Pace {
   readonly #refillMs: number
+  readonly #clock: Clock
   #tokens = bucketSize
-  #at = performance.now()
+  #at: number
 
-  constructor(refillMs = 1_000) {
+  constructor(refillMs = 1_000, clock = realClock) {
     this.#refillMs = refillMs
+    this.#clock = clock
+    this.#at = clock.now()
+  }
+
+  /** Resolves when it is our turn, or when the signal comes. */
+  async turn(signal: AbortSignal): Promise<void> {
+    const waitMs = this.take()
+    if (waitMs > 0) await this.#clock.pause(waitMs, signal)
   }
 
   /** Takes one turn; how long to wait before it. Milliseconds. */
   take(): number {
-    const now = performance.now()
+    const now = this.#clock.now()
     this.#tokens = Math.min(bucketSize, this.#tokens + (now - this.#at) / this.#refillMs) - 1
     this.#at = now
     return this.#tokens >= 0 ? 0 : -this.#tokens * this.#refillMs
@@ -79,3 +95,5 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', done)
   })
 }
+
+const realClock: Clock = { now: () => performance.now(), pause }

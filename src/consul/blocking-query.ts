@@ -1,6 +1,6 @@
 // Following a value of the agent by blocking queries: the cursor, its rules, and what happens when the agent does not answer.
 import { SidespliceError } from '../errors.ts'
-import { BackOff, Pace, pause } from './back-off.ts'
+import { BackOff, type Clock, Pace, pause } from './back-off.ts'
 import { type Answer, type ConsulClient, type Lane, refusalOf } from './client.ts'
 import { asFailure, pollMs as defaultPollMs, shortAnswerMs } from './poll.ts'
 
@@ -31,6 +31,8 @@ export interface BlockingQueryOptions<T> {
   readonly pollMs?: number
   /** At least this long between two questions, once a burst of two is used up. */
   readonly paceMs?: number
+  /** By which that is counted. */
+  readonly clock?: Clock | undefined
 }
 
 // Long enough to be cheap, short enough that a dead connection is noticed soon.
@@ -42,11 +44,10 @@ const answerMs = waitMs * (17 / 16) + 10_000
 export async function followBlocking<T>(options: BlockingQueryOptions<T>): Promise<void> {
   const { signal, pollMs = defaultPollMs } = options
   const backOff = new BackOff(options.random)
-  const pace = new Pace(options.paceMs)
+  const pace = new Pace(options.paceMs, options.clock)
   let cursor: string | undefined
   while (!signal.aborted) {
-    const earlyMs = pace.take()
-    if (earlyMs > 0) await pause(earlyMs, signal)
+    await pace.turn(signal)
     if (signal.aborted) return
     try {
       const answer = await ask(options, cursor)

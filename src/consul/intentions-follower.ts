@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { type Action, decide, type Intention, type Intentions } from '../authorization/intentions.ts'
 import type { SidespliceError } from '../errors.ts'
 import { authorizeRequest } from './authorize.ts'
-import { Alarm } from './back-off.ts'
+import { Alarm, type Clock } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient, Request } from './client.ts'
 import { pollMs as defaultPollMs, poll, shortAnswerMs } from './poll.ts'
@@ -22,6 +22,8 @@ export interface IntentionsFollowerOptions {
   readonly pollMs?: number
   /** How often the default is asked for where nothing says that it has changed. */
   readonly defaultMs?: number
+  /** By which the pace of questions is counted. */
+  readonly clock?: Clock
 }
 
 const blockingAnswerMs = 75_000
@@ -68,6 +70,7 @@ export class IntentionsFollower {
       client: this.#options.client,
       alarm: this.#matchAlarm,
       paceMs: matchPaceMs,
+      clock: this.#options.clock,
       signal,
       onFailure: error => {
         index = 0
@@ -117,6 +120,7 @@ export class IntentionsFollower {
       },
       onContact: () => onContact('intentions list'),
       paceMs: matchPaceMs,
+      clock: this.#options.clock,
       signal: AbortSignal.any([signal, this.#listStop.signal]),
     })
   }
@@ -128,6 +132,7 @@ export class IntentionsFollower {
       client: this.#options.client,
       alarm: this.#defaultAlarm,
       paceMs: matchPaceMs,
+      clock: this.#options.clock,
       signal,
       onFailure: error => onFailure(error, 'default intention'),
       turn: async () => {

@@ -1,6 +1,6 @@
 // Asking an agent for what does not announce its changes: at a pace, again after a while or when somebody knows of news.
 import { SidespliceError } from '../errors.ts'
-import { type Alarm, BackOff, Pace, pause } from './back-off.ts'
+import { type Alarm, BackOff, type Clock, Pace } from './back-off.ts'
 import type { ConsulClient } from './client.ts'
 
 /** How often what does not block is asked for, where nothing says that it has changed. */
@@ -15,16 +15,26 @@ export interface PollOptions {
   readonly alarm: Alarm
   /** At least this long between two turns, once a burst of two is used up. */
   readonly paceMs?: number
+  /** By which that is counted. */
+  readonly clock?: Clock | undefined
   readonly onFailure: (error: SidespliceError) => void
   readonly signal: AbortSignal
 }
 
 /** Runs until the signal comes. A turn that fails is tried again, backing off. */
-export async function poll({ client, turn, alarm, paceMs, onFailure, signal }: PollOptions): Promise<void> {
+export async function poll({
+  client,
+  turn,
+  alarm,
+  paceMs,
+  clock,
+  onFailure,
+  signal,
+}: PollOptions): Promise<void> {
   const backOff = new BackOff()
-  const pace = new Pace(paceMs)
+  const pace = new Pace(paceMs, clock)
   while (!signal.aborted) {
-    await pause(pace.take(), signal)
+    await pace.turn(signal)
     if (signal.aborted) return
     try {
       const waitMs = await turn()

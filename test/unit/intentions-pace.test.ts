@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { Intentions } from '../../src/authorization/intentions.ts'
+import type { Clock } from '../../src/consul/back-off.ts'
 import { IntentionsFollower } from '../../src/consul/intentions-follower.ts'
 import { until } from '../support/until.ts'
 import { startWrittenMesh } from '../support/written-mesh.ts'
@@ -10,6 +11,19 @@ const list = '/v1/connect/intentions'
 const match = '/v1/connect/intentions/match?name=db'
 const none = () => {}
 const changes = 10
+
+/** Time passes while somebody waits for it, and not otherwise: what a machine takes for its work is none of the pace's. */
+class WaitingClock implements Clock {
+  #now = 0
+
+  now(): number {
+    return this.#now
+  }
+
+  async pause(ms: number): Promise<void> {
+    this.#now += ms
+  }
+}
 
 test('up to 1.8, where the list announces changes, ten in a row are known in less than a second each', async t => {
   const agent = await startWrittenMesh(t)
@@ -22,6 +36,7 @@ test('up to 1.8, where the list announces changes, ten in a row are known in les
   const stop = new AbortController()
   t.after(() => stop.abort())
   const told: Intentions[] = []
+  const clock = new WaitingClock()
   const follower = new IntentionsFollower({
     client: agent.client(t),
     service: 'db',
@@ -32,15 +47,16 @@ test('up to 1.8, where the list announces changes, ten in a row are known in les
     signal: stop.signal,
     // Nobody else says that anything has changed.
     pollMs: 3_600_000,
+    clock,
   })
   void follower.run()
   await until(() => agent.waiting(list) === 1 && told.length > 0, 'the watch of the list')
-  const startedAt = performance.now()
+  const startedAt = clock.now()
   for (let count = 1; count <= changes; count++) {
     const rule = { SourceName: `s${count}`, DestinationName: 'db', Action: 'deny' }
     say(Array.from({ length: count }, () => rule))
     await until(() => told.at(-1)?.rules.length === count, 'the change', 60_000)
   }
   // By the pace of what is not urgent, one a second behind a burst of two, it is eight seconds at the least; by this one two.
-  assert.ok(performance.now() - startedAt < (changes - 2) * 1_000)
+  assert.ok(clock.now() - startedAt < (changes - 2) * 1_000)
 })
