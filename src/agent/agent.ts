@@ -12,6 +12,7 @@ import { memoryStore, openDatabase } from './database.ts'
 import { type ApiServer, serveApi } from './http/server.ts'
 import { IntentionRules } from './intention-rules.ts'
 import { Leaves } from './leaves.ts'
+import { agentMetrics } from './metrics.ts'
 import { readNode } from './node.ts'
 import { Queries } from './queries.ts'
 import { Refusal } from './refusal.ts'
@@ -56,6 +57,7 @@ export class EmbeddedAgent {
       tokens: new Tokens(state, settings.access),
       queries: new Queries(state),
       version,
+      metrics: settings.metrics ? agentMetrics({ state, version }) : undefined,
       managed: { allowApiRegistration: settings.managed.allowApiRegistration },
     }
     return new EmbeddedAgent(world, settings, log)

@@ -13,7 +13,7 @@ function closed(properties: Readonly<Record<string, Schema>>): Schema {
 /** Of a Consul server or of parts that are not there: an operator's file may have them. */
 const passedOver = [
   ...['Server', 'Bootstrap', 'BootstrapExpect', 'Ui', 'UiConfig', 'DisableUpdateCheck', 'Performance'],
-  ...['Telemetry', 'LeaveOnTerminate', 'SkipLeaveOnInterrupt', 'RejoinAfterLeave', 'RetryJoin', 'Limits'],
+  ...['LeaveOnTerminate', 'SkipLeaveOnInterrupt', 'RejoinAfterLeave', 'RetryJoin', 'Limits'],
   ...[
     'EnableLocalScriptChecks',
     'EnableScriptChecks',
@@ -49,6 +49,8 @@ export const configSchema = closed({
       Config: { type: 'object' },
     }),
   }),
+  // The rest of it is for receivers that are not there.
+  Telemetry: { type: 'object', properties: { PrometheusRetentionTime: { type: ['string', 'integer'] } } },
   // Each is looked at by itself, so that one that is wrong leaves the rest running.
   Service: anything,
   Services: { type: 'array', items: anything },

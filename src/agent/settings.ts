@@ -4,6 +4,7 @@ import { type Address, formatAddress, isHost, isLoopback } from '../address.ts'
 import { ConfigError, type Problem } from '../config/problem.ts'
 import type { Json } from '../consul/shape.ts'
 import type { PortRange } from './catalog.ts'
+import { parseDuration } from './duration.ts'
 import { object, textOf } from './proxy-block.ts'
 import type { AccessSettings } from './tokens.ts'
 
@@ -17,6 +18,8 @@ export interface AgentSettings {
   readonly managedPorts: PortRange
   readonly authority: Json
   readonly managed: ManagedProxySettings
+  /** Whether `/v1/agent/metrics` is there: a retention time is set. */
+  readonly metrics: boolean
   readonly logLevel: LogLevel
   readonly logJson: boolean
 }
@@ -60,6 +63,8 @@ export function agentSettings(files: Json, flags: AgentFlags): AgentSettings {
   const http = { host, port: flags.httpPort ?? (Number(ports.Http ?? 0) || defaultHttpPort) }
   const level = (flags.logLevel ?? textOf(files.LogLevel)).toLowerCase() || 'info'
   const logLevel = levelNames[level] ?? logLevels.find(one => one === level)
+  const retention = object(files.Telemetry).PrometheusRetentionTime ?? 0
+  const retentionMs = parseDuration(retention)
   const nodeName = textOf(files.NodeName) || hostname()
   const address = textOf(files.BindAddr) || '127.0.0.1'
   const problems: readonly (Problem | false)[] = [
@@ -73,6 +78,8 @@ export function agentSettings(files: Json, flags: AgentFlags): AgentSettings {
       },
     !isHost(address) && problem('bind_addr', address, 'an IP address'),
     logLevel === undefined && problem('log_level', level, `one of ${logLevels.join(', ')}`),
+    retentionMs === undefined &&
+      problem('telemetry.prometheus_retention_time', String(retention), 'a duration, as 60s'),
     connect.Enabled === false && problem('connect.enabled', 'false', 'true: this agent is there for Connect'),
     !flags.dev &&
       dataDir === undefined &&
@@ -103,6 +110,7 @@ export function agentSettings(files: Json, flags: AgentFlags): AgentSettings {
       command: (defaults.DaemonCommand ?? defaults.Command ?? []) as readonly string[],
       config: object(defaults.Config),
     },
+    metrics: (retentionMs ?? 0) > 0,
     logLevel: logLevel ?? 'info',
     logJson: flags.logJson ?? files.LogJson === true,
   }

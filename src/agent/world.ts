@@ -4,6 +4,7 @@ import type { Catalog } from './catalog.ts'
 import type { CheckRunner } from './check-runner.ts'
 import type { IntentionRules } from './intention-rules.ts'
 import type { Leaves } from './leaves.ts'
+import type { AgentMetrics } from './metrics.ts'
 import type { NodeIdentity } from './node.ts'
 import type { Queries } from './queries.ts'
 import type { State } from './state.ts'
@@ -21,6 +22,8 @@ export interface World {
   readonly queries: Queries
   readonly version: string
   readonly managed: ManagedSettings
+  /** Where they are asked for by the configuration. */
+  readonly metrics: AgentMetrics | undefined
 }
 
 /** What may start programs. */

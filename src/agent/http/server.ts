@@ -18,11 +18,13 @@ import { textOf } from './call.ts'
 import { catalogRoutes } from './catalog-routes.ts'
 import { checkRoutes } from './check-routes.ts'
 import { connectRoutes } from './connect-routes.ts'
+import { metricsRoutes } from './metrics-routes.ts'
 import { queryRoutes } from './query-routes.ts'
 import type { Method, Operation, Route } from './route.ts'
 
 export const routes: readonly Route[] = [
   ...agentRoutes,
+  ...metricsRoutes,
   ...checkRoutes,
   ...catalogRoutes,
   ...queryRoutes,
