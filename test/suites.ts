@@ -110,6 +110,15 @@ export const suites: readonly Suite[] = [
     ...waiting,
   },
   {
+    // Proxies that are started, taken over and stopped by somebody else do so on either.
+    name: 'agent-javascript',
+    files: only('agent', ['managed', 'manage']),
+    missing: consul,
+    variables: { SIDESPLICE_TEST_AGENT: 'embedded' },
+    sidecars: ['javascript'],
+    ...waiting,
+  },
+  {
     name: 'native',
     files: all('native'),
     missing: () => [

@@ -6,64 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { findProcesses } from '../../src/managed/processes.ts'
-import { type Command, freePort, run } from '../support/command.ts'
+import { freePort, run } from '../support/command.ts'
 import { serviceToken, startConsulWithAcls } from '../support/consul-acls.ts'
 import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
 import { connect, echo, openApp } from '../support/ends.ts'
+import { Manager, madeTokens } from '../support/manager.ts'
 import { eventually } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 import { until } from '../support/until.ts'
-
-class Manager {
-  readonly folder: string
-  readonly #start: () => Command
-  command: Command
-
-  constructor(
-    t: TestContext,
-    { agent, token, args }: { agent: ConsulAgent; token?: string; args: readonly string[] },
-    config?: object,
-  ) {
-    this.folder = mkdtempSync(join(tmpdir(), 'sidesplice-manage-'))
-    t.after(() => {
-      for (const { pid } of findProcesses(this.owner)) process.kill(pid, 'SIGKILL')
-      rmSync(this.folder, { recursive: true, force: true })
-    })
-    if (config !== undefined) this.write(config)
-    const all = [...args, ...(config === undefined ? [] : ['--config', join(this.folder, 'manage.json')])]
-    this.#start = () =>
-      run(t, ['manage', '--http-addr', agent.address, '--data-dir', join(this.folder, 'state'), ...all], {
-        env: { CONSUL_HTTP_TOKEN: token ?? '' },
-      })
-    this.command = this.#start()
-  }
-
-  write(config: object): void {
-    writeFileSync(join(this.folder, 'manage.json'), JSON.stringify(config))
-  }
-
-  get owner(): string {
-    try {
-      return readFileSync(join(this.folder, 'state', 'manager-id'), 'utf8').trim()
-    } catch {
-      return 'none yet'
-    }
-  }
-
-  pids(): ReadonlyMap<string, number> {
-    return new Map(
-      findProcesses(this.owner).flatMap(({ leads, pid, mark }) => (leads ? [[mark.proxy, pid]] : [])),
-    )
-  }
-
-  async kill(): Promise<void> {
-    this.command.signal('SIGKILL')
-    await this.command.end()
-  }
-
-  startAgain(): void {
-    this.command = this.#start()
-  }
-}
 
 async function services(t: TestContext, agent: ConsulAgent) {
   const app = await openApp(t, { serve: echo })
@@ -92,11 +42,6 @@ async function services(t: TestContext, agent: ConsulAgent) {
   return { db, web, upstream, carries, again }
 }
 
-const madeTokens = async (agent: ConsulAgent) =>
-  (await agent.call<{ Description: string }[]>('GET', '/v1/acl/tokens')).filter(({ Description }) =>
-    Description.startsWith('sidesplice manage'),
-  ).length
-
 test('sidecars are registered, given tokens of their own, run and taken over; a service that goes takes all of that along', async t => {
   const agent = await startConsulWithAcls(t, { real: true })
   const { db, web, upstream, carries } = await services(t, agent)
@@ -110,6 +55,8 @@ test('sidecars are registered, given tokens of their own, run and taken over; a 
   const before = manager.pids()
   assert.deepEqual([...before.keys()].toSorted(), ['db-sidecar-proxy', 'web-sidecar-proxy'])
   assert.equal(await madeTokens(agent), 2)
+  const log = readFileSync(join(manager.folder, 'state', 'proxy', 'logs', 'db-sidecar-proxy.log'), 'utf8')
+  assert.ok(log.includes(`data_plane=${planeOf('dialing').dataPlane} `))
   // Narrow: the environment of a proxy has no other token.
   const environ = readFileSync(`/proc/${before.get('web-sidecar-proxy')}/environ`, 'utf8')
   assert.ok(!environ.includes(agent.master))

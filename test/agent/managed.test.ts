@@ -4,11 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { findProcesses } from '../../src/managed/processes.ts'
-import { missingAddon } from '../support/addon.ts'
 import { durable, launchAgent, type RunningAgent, startAgent } from '../support/agent-command.ts'
 import { freePort } from '../support/command.ts'
 import { connect, echo, openApp } from '../support/ends.ts'
 import { eventually } from '../support/running-sidecar.ts'
+import { planeOf } from '../support/sidecar-planes.ts'
 import { until } from '../support/until.ts'
 
 const asRoot = { connect: { proxy: { allow_managed_root: true } } }
@@ -89,24 +89,21 @@ const reload = async ({ agent }: Pair, config: object) => {
   await agent.command.line('definitions applied', count + 1)
 }
 
-for (const plane of missingAddon() === undefined
-  ? (['native', 'javascript'] as const)
-  : (['javascript'] as const))
-  test(`from connect { proxy {} } alone both proxies run, carry traffic, and write to their logs, on ${plane}`, async t => {
-    const pair = await startManagedPair(t, { env: { SIDESPLICE_DATA_PLANE: plane } })
-    await pair.carries()
-    assert.deepEqual([...pair.pids().keys()].toSorted(), ['db-proxy', 'web-proxy'])
-    const logs = join(pair.agent.folder, 'state', 'proxy', 'logs')
-    assert.deepEqual(readdirSync(logs).toSorted(), ['db-proxy.log', 'web-proxy.log'])
-    const log = readFileSync(join(logs, 'db-proxy.log'), 'utf8')
-    assert.match(log, / ready /)
-    assert.ok(log.includes(`data_plane=${plane}`))
-    const rows = await pair.agent.call<
-      { Service: { Port: number; Kind: string }; Checks: { Name: string }[] }[]
-    >('GET', '/v1/health/connect/db?passing')
-    assert.equal(rows[0]?.Service.Kind, 'connect-proxy')
-    assert.ok(rows[0]?.Checks.some(check => check.Name === 'Connect Proxy Listening'))
-  })
+test('from connect { proxy {} } alone both proxies run, carry traffic, and write to their logs', async t => {
+  const pair = await startManagedPair(t)
+  await pair.carries()
+  assert.deepEqual([...pair.pids().keys()].toSorted(), ['db-proxy', 'web-proxy'])
+  const logs = join(pair.agent.folder, 'state', 'proxy', 'logs')
+  assert.deepEqual(readdirSync(logs).toSorted(), ['db-proxy.log', 'web-proxy.log'])
+  const log = readFileSync(join(logs, 'db-proxy.log'), 'utf8')
+  assert.match(log, / ready /)
+  assert.ok(log.includes(`data_plane=${planeOf('dialing').dataPlane} `))
+  const rows = await pair.agent.call<
+    { Service: { Port: number; Kind: string }; Checks: { Name: string }[] }[]
+  >('GET', '/v1/health/connect/db?passing')
+  assert.equal(rows[0]?.Service.Kind, 'connect-proxy')
+  assert.ok(rows[0]?.Checks.some(check => check.Name === 'Connect Proxy Listening'))
+})
 
 test('a proxy that is killed is started again, and the agent lives on', async t => {
   const pair = await startManagedPair(t)
