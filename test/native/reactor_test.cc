@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <future>
+#include <string>
 #include <thread>
 
 #include "core/linger.h"
@@ -59,6 +60,27 @@ TEST_CASE("what was put off to the next turn, or to the end of one, still runs w
   blocked.set_value();
   stops.join();
   CHECK(ran);
+}
+
+TEST_CASE("what becomes ready while somebody has its share goes before the next one's share") {
+  Reactor reactor;
+  REQUIRE(reactor.Open() == 0);
+  const sys::Fd event(eventfd(0, EFD_NONBLOCK));
+  std::string order;
+  Called watcher;
+  watcher.then = [&](uint32_t) { order += 'e'; };
+  REQUIRE(reactor.Watch(event.get(), &watcher, EPOLLIN | EPOLLET) == 0);
+  // Two that go on by turns, and a message that comes in the first one's.
+  const std::function<void(char)> share = [&](char who) {
+    order += who;
+    if (order == "1") eventfd_write(event.get(), 1);
+    if (order.size() < 6) reactor.NextTurn([&, who] { share(who); });
+  };
+  reactor.NextTurn([&] { share('1'); });
+  reactor.NextTurn([&] { share('2'); });
+  while (order.size() < 7) reactor.Turn();
+  CHECK(order == "1e21212");
+  reactor.Forget(event.get(), &watcher);
 }
 
 TEST_CASE("timers expire in the order of their times, and a cancelled one does not") {
