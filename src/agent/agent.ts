@@ -1,5 +1,6 @@
 // One embedded agent put together: state, catalog, CA, checks and API, and the definitions of its files applied by difference.
 import { createServer } from 'node:net'
+import type { Address } from '../address.ts'
 import type { Json } from '../consul/shape.ts'
 import { SidespliceError } from '../errors.ts'
 import type { Log } from '../proxy/log.ts'
@@ -10,6 +11,7 @@ import { CheckRunner } from './check-runner.ts'
 import type { Definition } from './config-files.ts'
 import { memoryStore, openDatabase } from './database.ts'
 import { type ApiServer, serveApi } from './http/server.ts'
+import { readHttps } from './https.ts'
 import { IntentionRules } from './intention-rules.ts'
 import { Leaves } from './leaves.ts'
 import { agentMetrics } from './metrics.ts'
@@ -29,7 +31,7 @@ export class EmbeddedAgent {
   readonly world: World
   readonly #settings: AgentSettings
   readonly #log: Log
-  #server: ApiServer | undefined
+  readonly #servers: ApiServer[] = []
   #prune: NodeJS.Timeout | undefined
 
   private constructor(world: World, settings: AgentSettings, log: Log) {
@@ -63,12 +65,29 @@ export class EmbeddedAgent {
     return new EmbeddedAgent(world, settings, log)
   }
 
-  /** @throws SidespliceError `agent_bind_failed` */
-  async serve(): Promise<ApiServer> {
-    this.#server = await serveApi(this.world, this.#settings.http, this.#log)
+  /** @throws SidespliceError `agent_bind_failed`, `agent_tls_failed` */
+  async serve(): Promise<{ readonly http: Address; readonly https: Address | undefined }> {
+    const { http, https } = this.#settings
+    const log = this.#log
+    const tls = https === undefined ? undefined : readHttps(https)
+    const plain = await serveApi(this.world, http, { log })
+    this.#servers.push(plain)
+    if (https !== undefined && tls !== undefined)
+      this.#servers.push(await serveApi(this.world, https.address, { log, tls }))
     void this.world.checks.run()
     this.#prune = setInterval(() => this.world.authority.prune(), pruneMs)
-    return this.#server
+    return { http: plain.address, https: this.#servers[1]?.address }
+  }
+
+  /**
+   * Reads the certificates of the API again; connections that stand go on.
+   * @throws SidespliceError `agent_tls_failed`: then those of before stay
+   */
+  renewCertificates(): void {
+    const { https } = this.#settings
+    if (https === undefined) return
+    const context = readHttps(https)
+    for (const server of this.#servers) server.setContext(context)
   }
 
   /**
@@ -113,7 +132,7 @@ export class EmbeddedAgent {
   async close(): Promise<void> {
     clearInterval(this.#prune)
     this.world.checks.close()
-    await this.#server?.close()
+    for (const server of this.#servers) await server.close()
     this.world.state.close()
   }
 

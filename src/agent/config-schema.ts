@@ -26,6 +26,8 @@ const passedOver = [
 export const configSchema = closed({
   ...{ Datacenter: text, DataDir: text, NodeName: text, BindAddr: text, ClientAddr: text, LogLevel: text },
   LogJson: boolean,
+  Addresses: closed({ Http: text, Https: text }),
+  ...{ CertFile: text, KeyFile: text, CaFile: text, VerifyIncoming: boolean, VerifyIncomingHttps: boolean },
   Ports: closed({
     ...{ Http: port, SidecarMinPort: port, SidecarMaxPort: port, ProxyMinPort: port, ProxyMaxPort: port },
     ...{ Dns: port, Https: port, Grpc: port, SerfLan: port, SerfWan: port, Server: port },

@@ -5,11 +5,13 @@ import { ConfigError, type Problem } from '../config/problem.ts'
 import type { Json } from '../consul/shape.ts'
 import type { PortRange } from './catalog.ts'
 import { parseDuration } from './duration.ts'
+import { type HttpsSettings, hostOf, httpsProblems, httpsSettings } from './https.ts'
 import { object, textOf } from './proxy-block.ts'
 import type { AccessSettings } from './tokens.ts'
 
 export interface AgentSettings {
   readonly http: Address
+  readonly https: HttpsSettings | undefined
   readonly node: { readonly name: string; readonly address: string; readonly datacenter: string }
   /** Where state is; undefined keeps all of it in memory. */
   readonly dataDir: string | undefined
@@ -59,8 +61,9 @@ export function agentSettings(files: Json, flags: AgentFlags): AgentSettings {
   const proxy = object(connect.Proxy)
   const defaults = object(connect.ProxyDefaults)
   const dataDir = flags.dataDir ?? (textOf(files.DataDir) || undefined)
-  const host = textOf(files.ClientAddr) || '127.0.0.1'
+  const host = hostOf(files, 'Http')
   const http = { host, port: flags.httpPort ?? (Number(ports.Http ?? 0) || defaultHttpPort) }
+  const https = httpsSettings(files)
   const level = (flags.logLevel ?? textOf(files.LogLevel)).toLowerCase() || 'info'
   const logLevel = levelNames[level] ?? logLevels.find(one => one === level)
   const retention = object(files.Telemetry).PrometheusRetentionTime ?? 0
@@ -74,8 +77,10 @@ export function agentSettings(files: Json, flags: AgentFlags): AgentSettings {
         where: 'client_addr',
         got: formatAddress(http),
         expected:
-          'a loopback address: whoever reaches the API without TLS reads tokens and keys on the way. --unsafe-listen allows it all the same',
+          'a loopback address, with ports.https for everybody else: whoever is on the way reads tokens and keys. --unsafe-listen allows it all the same',
       },
+    http.port < 0 &&
+      problem('ports.http', String(http.port), 'a port: managed proxies reach the agent by it'),
     !isHost(address) && problem('bind_addr', address, 'an IP address'),
     logLevel === undefined && problem('log_level', level, `one of ${logLevels.join(', ')}`),
     retentionMs === undefined &&
@@ -87,10 +92,13 @@ export function agentSettings(files: Json, flags: AgentFlags): AgentSettings {
     !/^[A-Za-z0-9_.-]{1,128}$/.test(nodeName) &&
       problem('node_name', nodeName, 'letters, digits, ".", "-" and "_"'),
   ]
-  const found = problems.filter(one => one !== false)
+  const found = [
+    ...problems.filter(one => one !== false),
+    ...httpsProblems(https, { tokens: acl.Enabled === true, unsafe: flags.unsafeListen === true }),
+  ]
   if (found.length > 0) throw new ConfigError(found)
   return {
-    http,
+    ...{ http, https },
     node: { name: nodeName, address, datacenter: (textOf(files.Datacenter) || 'dc1').toLowerCase() },
     dataDir: flags.dev ? flags.dataDir : dataDir,
     access: {

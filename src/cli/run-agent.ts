@@ -58,10 +58,11 @@ async function serve(agent: EmbeddedAgent, { log, files, reread, settings, dev }
   const signals = stopSignals()
   const { authority, node } = agent.world
   await apply(agent, files, log)
-  const { address } = await agent.serve()
+  const { http: address, https } = await agent.serve()
   log.info(
     {
       http: formatAddress(address),
+      ...(https !== undefined && { https: formatAddress(https) }),
       node: node.name,
       datacenter: node.datacenter,
       trust_domain: authority.trustDomain,
@@ -94,15 +95,19 @@ function isAny(host: string): boolean {
   return host === '0.0.0.0' || host === '::'
 }
 
-/** Settings are those of the start; definitions are what a reload is for. */
+/** Settings are those of the start; definitions and certificates are what a reload is for. */
 async function reload(agent: EmbeddedAgent, reread: () => AgentFiles, log: ProcessLog): Promise<void> {
+  const refused = (error: unknown, message: string) =>
+    log.error({ error: error instanceof Error ? error.message : String(error) }, message)
   try {
     await apply(agent, reread(), log)
   } catch (error) {
-    log.error(
-      { error: error instanceof Error ? error.message : String(error) },
-      'reload refused, everything stays as it was',
-    )
+    refused(error, 'reload refused, everything stays as it was')
+  }
+  try {
+    agent.renewCertificates()
+  } catch (error) {
+    refused(error, 'the certificates of the API stay as they were')
   }
 }
 

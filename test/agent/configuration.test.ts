@@ -75,6 +75,29 @@ for (const [what, files, args, expected] of [
     /client_addr: got 0\.0\.0\.0:\d+, expected a loopback address.*--unsafe-listen/,
   ],
   [
+    'HTTPS without a certificate',
+    { 'a.json': { ports: { https: 8501 }, key_file: 'x' } },
+    ['--dev'],
+    /cert_file: got nothing, expected a file, since ports\.https is set/,
+  ],
+  [
+    'clients to verify by nothing',
+    { 'a.json': { ports: { https: 8501 }, cert_file: 'x', key_file: 'x', verify_incoming: true } },
+    ['--dev'],
+    /ca_file: got nothing, expected a file, since clients are to be verified/,
+  ],
+  [
+    'HTTPS for others without tokens',
+    {
+      'a.json': {
+        ports: { https: 8501 },
+        ...{ cert_file: 'x', key_file: 'x', addresses: { https: '0.0.0.0' } },
+      },
+    },
+    ['--dev'],
+    /addresses\.https: got 0\.0\.0\.0:8501, expected a loopback address, or acl \{ enabled = true \}/,
+  ],
+  [
     'a file that is not there',
     {},
     ['--dev'],

@@ -36,7 +36,7 @@ export async function openAgent(t: TestContext, files: Json = {}): Promise<InPro
     { ...settings, http: { host: '127.0.0.1', port: 0 } },
     { log: logOf(lines), version: 'test' },
   )
-  const { address } = await agent.serve()
+  const { http: address } = await agent.serve()
   t.after(() => agent.close())
   const origin = `http://127.0.0.1:${address.port}`
   return {

@@ -1,6 +1,8 @@
 // The HTTP API on fastify: routes to handlers, refusals to statuses, and nothing of our insides in any answer.
 
+import { Server } from 'node:https'
 import { isIP } from 'node:net'
+import type { SecureContextOptions } from 'node:tls'
 import type { ErrorObject } from 'ajv'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { type Address, isLoopback } from '../../address.ts'
@@ -44,13 +46,30 @@ const methods: readonly Method[] = ['GET', 'PUT', 'POST', 'DELETE']
 
 export interface ApiServer {
   readonly address: Address
+  /** What new connections are shaken hands with. */
+  setContext(context: SecureContextOptions): void
   close(): Promise<void>
 }
 
+export interface ServeOptions {
+  readonly log: Log
+  /** With a `ca` clients have to show a certificate. Plain HTTP without it. */
+  readonly tls?: SecureContextOptions
+}
+
 /** @throws SidespliceError `agent_bind_failed` */
-export async function serveApi(world: World, at: Address, log: Log): Promise<ApiServer> {
+export async function serveApi(world: World, at: Address, { log, tls }: ServeOptions): Promise<ApiServer> {
   const stopping = new AbortController()
-  const app = fastify({
+  const verifies = tls?.ca !== undefined
+  const app: FastifyInstance = fastify({
+    ...(tls !== undefined && {
+      https: {
+        ...tls,
+        requestCert: verifies,
+        rejectUnauthorized: verifies,
+        handshakeTimeout: requestTimeoutMs,
+      },
+    }),
     bodyLimit: mostBodyBytes,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveMs,
@@ -69,13 +88,17 @@ export async function serveApi(world: World, at: Address, log: Log): Promise<Api
   } catch (cause) {
     await app.close()
     throw new SidespliceError(
-      `http ${at.host}:${at.port}: got ${errorCode(cause)}, expected an address that can be listened on`,
+      `${tls === undefined ? 'http' : 'https'} ${at.host}:${at.port}: got ${errorCode(cause)}, expected an address that can be listened on`,
       { source: 'agent', code: 'agent_bind_failed', cause },
     )
   }
   const bound = app.server.address()
   return {
     address: { host: at.host, port: typeof bound === 'object' && bound !== null ? bound.port : at.port },
+    setContext(context) {
+      const { server } = app
+      if (server instanceof Server) server.setSecureContext(context)
+    },
     async close() {
       stopping.abort()
       await app.close()
