@@ -28,6 +28,9 @@ constexpr double kLookMs = 100;
 constexpr uint64_t kTrifleBytes = 64 * 1024;
 // Long enough that a steady trickle of connections costs no trim, and that sessions which fell silent have let go of what they can.
 constexpr double kTrimAfterMs = 4'000;
+// So many connections on their way at once are a burst, of which megabytes stay; and how long after it they are given back.
+constexpr size_t kBurst = 64;
+constexpr double kTrimAfterBurstMs = 20'000;
 // Logs, watches, admin connections, listeners, the loops' own.
 constexpr uint64_t kDescriptorHeadroom = 64;
 
@@ -238,6 +241,7 @@ void Engine::Close() {
   front_.Post([this] {
     lingering_.Cut();
     trim_.Cancel();
+    burst_trim_.Cancel();
   });
   front_.Stop();
 }
@@ -284,6 +288,7 @@ void Engine::Adopt(std::unique_ptr<Setup> setup) {
   Setup* adopted = setup.get();
   const std::shared_ptr<SessionShared> shared = adopted->session().shared;
   setups_[shared->id] = std::move(setup);
+  if (setups_.size() >= kBurst && !burst_trim_.armed()) TrimAfterBurst();
   // Ended from outside while it was on its way here; and nothing begins any more once all ends.
   const char* ending = closing_ ? "shutdown" : shared->ending.load();
   if (ending != nullptr) adopted->Terminate(ending);
@@ -397,6 +402,14 @@ void Engine::Finish(Session session, std::string reason, std::optional<std::stri
  */
 void Engine::TrimLater() {
   trim_.Set(front_, kTrimAfterMs, [] { sys::TrimHeap(); });
+}
+
+/** While connections keep coming one is always on its way: then it goes back once there are few. */
+void Engine::TrimAfterBurst() {
+  burst_trim_.Set(front_, kTrimAfterBurstMs, [this] {
+    if (setups_.size() < kBurst) sys::TrimHeap();
+    else TrimAfterBurst();
+  });
 }
 
 void Engine::Release(Setup* setup) {

@@ -106,6 +106,7 @@ class Engine final : private Core {
   void Adopt(std::unique_ptr<Setup> setup);
   [[nodiscard]] Worker& LeastBusy();
   void TrimLater();
+  void TrimAfterBurst();
 
   const Options options_;
   BufferMemory memory_{options_.buffer_memory};
@@ -139,6 +140,7 @@ class Engine final : private Core {
   std::deque<SessionId> held_back_;
   uint64_t strangers_ = 0;
   Timer trim_;
+  Timer burst_trim_;
   size_t next_handshake_ = 0;
   /** By worker: what it had moved when it was looked at last, and what it moved between the last two looks. */
   struct Look {
