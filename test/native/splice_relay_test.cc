@@ -213,6 +213,30 @@ TEST_CASE("where no pipe is to be had bytes are copied") {
   CHECK(rig.spliced_bytes() == 0);
 }
 
+TEST_CASE("without any buffer memory a bulk stream is whole either way, and a reader that stops has next to nothing kept for it") {
+  constexpr uint64_t kCap = 8 * 1024 * 1024;
+  for (const bool from_app : {true, false}) {
+    CAPTURE(from_app);
+    Standin standin;
+    test::Random random(test::Seed());
+    const Bytes data = random.Data(6'000'000);
+    RelayRig rig({.kernel = true, .buffer_memory = kCap});
+    // Others own all of it.
+    rig.memory().Note(kCap);
+    sys::Fd& source = from_app ? rig.app : rig.peer.fd;
+    sys::Fd& sink = from_app ? rig.peer.fd : rig.app;
+    std::thread writes([&] { test::WriteAll(source.get(), data); });
+    // Nobody reads until nothing moves any more.
+    uint64_t moved = 0;
+    const auto taken = [&] { return rig.session().bytes_to_upstream + rig.session().bytes_to_downstream; };
+    for (int quiet = 0; quiet < 20; quiet = taken() == moved ? quiet + 1 : 0, moved = taken()) poll(nullptr, 0, 10);
+    rig.OnThread([&] { CHECK(rig.memory().owned() <= static_cast<int64_t>(kCap + core::kLargestRecordBytes)); });
+    CHECK(test::ReadUpTo(sink.get(), data.size()).bytes == data);
+    writes.join();
+    rig.OnThread([&] { CHECK(rig.memory().owned() == static_cast<int64_t>(kCap)); });
+  }
+}
+
 TEST_CASE("small messages are never spliced") {
   Standin standin;
   RelayRig rig({.kernel = true});
