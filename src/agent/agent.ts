@@ -50,7 +50,11 @@ export class EmbeddedAgent {
     const authority = new Authority(state)
     await authority.start(settings.authority)
     const { sidecarPorts, managedPorts } = settings
-    const catalog = new Catalog({ state, sidecarPorts, managedPorts, isFree })
+    const ownPorts = [
+      settings.http.port,
+      ...(settings.https === undefined ? [] : [settings.https.address.port]),
+    ]
+    const catalog = new Catalog({ state, sidecarPorts, managedPorts, ownPorts, isFree })
     const world: World = {
       ...{ state, node, catalog, authority },
       checks: new CheckRunner({ state, catalog, log }),

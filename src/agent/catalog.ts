@@ -14,6 +14,8 @@ export interface CatalogOptions {
   readonly state: State
   readonly sidecarPorts: PortRange
   readonly managedPorts: PortRange
+  /** The agent's own, which it may not listen on yet: proxies are placed before it serves. */
+  readonly ownPorts: readonly number[]
   /** Whether anything listens on a port: one of a managed proxy must really be free. */
   readonly isFree: (port: number) => Promise<boolean>
   readonly random?: () => number
@@ -170,15 +172,16 @@ export class Catalog {
     }
   }
 
-  /** Of other instances, and those that proxies bind for their upstreams: one that is not started yet would find its port gone. */
+  /** The agent's, those of other instances, and those that proxies bind for their upstreams: one that is not started yet would find its port gone. */
   #takenPorts(except: string): Set<number> {
     const others = this.#state.all('service').filter(({ ID }) => ID !== except)
-    return new Set(
-      others.flatMap(row => [
+    return new Set([
+      ...this.#options.ownPorts,
+      ...others.flatMap(row => [
         row.Port,
         ...(row.Proxy?.Upstreams ?? []).map(({ LocalBindPort }) => LocalBindPort),
       ]),
-    )
+    ])
   }
 
   async #choosePort({ service, portFrom }: Expanded): Promise<number> {

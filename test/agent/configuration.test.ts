@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { launchAgent, startAgent } from '../support/agent-command.ts'
+import { freePort } from '../support/command.ts'
 import { eventually } from '../support/running-sidecar.ts'
 
 const conf = (folder: string) => ['--dev', '--config-dir', join(folder, 'conf')]
@@ -136,6 +137,21 @@ test('beyond loopback it listens where --unsafe-listen says so', async t => {
     async () => (await agent.send('GET', '/v1/status/leader')).status === 200 && true,
     'an answer',
   )
+})
+
+test('no proxy is given the port of the agent itself, which does not listen yet when proxies are placed', async t => {
+  const own = await freePort()
+  const agent = await startAgent(t, {
+    files: {
+      'a.json': {
+        ports: { proxy_min_port: own.port, proxy_max_port: own.port },
+        service: { name: 'a', port: 1, connect: { proxy: {} } },
+      },
+    },
+    args: folder => [...conf(folder), '--config', join(folder, 'a.json'), '--http-port', String(own.port)],
+  })
+  const range = `[${own.port}, ${own.port}]`
+  assert.ok(agent.command.linesWith('left out').join().includes(`none left in the configured range ${range}`))
 })
 
 test('the agent stops at once although calls block', async t => {
