@@ -52,8 +52,8 @@ const plainBuild = '.native-build/plain'
  * policies, which the embedded agent does not have.
  */
 const onEitherAgent = [
-  ...['mesh', 'deny', 'scenarios', 'reload', 'prepared-query', 'wrong-service', 'flag-mode', 'tokens', 'agent-https'],
-  ...['refused-clients', 'new-cluster', 'connect-timeout', 'built-in-agent-gone'],
+  ...['mesh', 'deny', 'scenarios', 'reload', 'prepared-query', 'wrong-service', 'flag-mode', 'tokens'],
+  ...['agent-https', 'refused-clients', 'new-cluster', 'connect-timeout', 'built-in-agent-gone'],
   ...['built-in-intentions', 'built-in-rotation', 'built-in-refused-clients', 'built-in-half-close'],
 ]
 
