@@ -69,7 +69,7 @@ export const suites: readonly Suite[] = [
   {
     name: 'hostile',
     files: all('hostile'),
-    missing: () => [...addon(), ...programs(['unshare', 'ip'])],
+    missing: () => [...addon(), ...programs(['unshare', 'setpriv', 'ip'])],
     inOwnNetwork: true,
   },
   { name: 'e2e', files: all('e2e'), missing: nothing, onBothDataPlanes: true, ...waiting },

@@ -63,7 +63,7 @@ export function httpsProblems(
             where: 'addresses.https',
             got: formatAddress(address),
             expected:
-              'a loopback address, or acl { enabled = true }: whoever reaches the API may do everything. --unsafe-listen allows it all the same',
+              'a loopback address, or acl { enabled = true } with default_policy = "deny": whoever reaches the API may do everything. --unsafe-listen allows it all the same',
           },
         ]),
   ]

@@ -94,7 +94,11 @@ export function agentSettings(files: Json, flags: AgentFlags): AgentSettings {
   ]
   const found = [
     ...problems.filter(one => one !== false),
-    ...httpsProblems(https, { tokens: acl.Enabled === true, unsafe: flags.unsafeListen === true }),
+    ...httpsProblems(https, {
+      // Where the default is to allow, who has none may do everything.
+      tokens: acl.Enabled === true && acl.DefaultPolicy !== 'allow',
+      unsafe: flags.unsafeListen === true,
+    }),
   ]
   if (found.length > 0) throw new ConfigError(found)
   return {

@@ -126,15 +126,18 @@ function compared(a: readonly Ended[], b: readonly Ended[]): Pick<SoakResult, 'c
       .map(
         ({ bytesToUpstream, bytesToDownstream, relay }) => `${bytesToUpstream} ${bytesToDownstream} ${relay}`,
       )
-  const [ours, theirs] = [keyed(a), keyed(b)]
-  const [inOurs, inTheirs] = [new Set(ours), new Set(theirs)]
-  return {
-    closedPairs: ours.filter(key => inTheirs.has(key)).length,
-    unequal: [
-      ...ours.filter(key => !inTheirs.has(key)).map(key => `a ${key}`),
-      ...theirs.filter(key => !inOurs.has(key)).map(key => `b ${key}`),
-    ],
+  // Each of theirs is the other half of one of ours: a size comes again where there are more sessions than sizes.
+  const left = counted(keyed(b))
+  const alone: string[] = []
+  let closedPairs = 0
+  for (const key of keyed(a)) {
+    const there = left[key] ?? 0
+    left[key] = there - 1
+    if (there > 0) closedPairs++
+    else alone.push(`a ${key}`)
   }
+  const theirs = Object.entries(left).filter(([, count]) => count > 0)
+  return { closedPairs, unequal: [...alone, ...theirs.map(([key, count]) => `b ${key}, ${count} times`)] }
 }
 
 /** By what is resident, the one in the middle. */

@@ -12,9 +12,13 @@ const script = [
 ].join(' && ')
 
 const command = [process.execPath, ...process.execArgv, ...process.argv.slice(2)]
-const inside = spawn('unshare', ['--map-root-user', '--net', '--', 'sh', '-c', script, 'sh', ...command], {
-  stdio: 'inherit',
-})
+// Ends with this process, however that ends (prctl(2), PR_SET_PDEATHSIG).
+const withUs = ['setpriv', '--pdeathsig', 'KILL']
+const inside = spawn(
+  'unshare',
+  ['--map-root-user', '--net', '--', ...withUs, 'sh', '-c', script, 'sh', ...command],
+  { stdio: 'inherit' },
+)
 // Whoever ends this means what runs inside: sh and unshare have become it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => inside.kill(signal))
 inside.on('error', error => {

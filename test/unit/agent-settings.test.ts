@@ -24,6 +24,18 @@ test('each port listens at its own address, else at client_addr, else on loopbac
   ])
 })
 
+test('beyond loopback HTTPS needs tokens that mean something: without them, or where the default is to allow, it is refused', () => {
+  const settings = (acl: object, unsafeListen = false) => {
+    const files = { Ports: { Https: 8501 }, CertFile: 'c', KeyFile: 'k', Addresses: { Https: '0.0.0.0' } }
+    return agentSettings({ ...files, Acl: acl }, { dev: true, unsafeListen })
+  }
+  for (const acl of [{}, { Enabled: false }, { Enabled: true, DefaultPolicy: 'allow' }]) {
+    assert.throws(() => settings(acl), /addresses\.https: got 0\.0\.0\.0:8501, expected a loopback address/)
+    assert.equal(settings(acl, true).https?.address.host, '0.0.0.0')
+  }
+  assert.equal(settings({ Enabled: true, DefaultPolicy: 'deny' }).https?.address.host, '0.0.0.0')
+})
+
 test('HTTPS is off where its port is not above 0, whatever else is set', () => {
   for (const port of [undefined, 0, -1])
     assert.equal(agentSettings({ Ports: { Https: port }, CertFile: 'c' }, { dev: true }).https, undefined)
