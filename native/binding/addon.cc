@@ -13,7 +13,7 @@ namespace {
 
 /**
  * glibc gives each thread a heap of its own, up to eight a CPU. What a session takes from one and gives back in another thread leaves holes in all
- * of them; four lock as seldom as sixteen do, and hold less (mallopt(3)). Who has said otherwise is heard.
+ * of them; four lock as seldom as sixteen do, and hold less (mallopt(3)). Who has said otherwise by MALLOC_ARENA_MAX is heard.
  */
 void ShareHeaps() {
 #ifdef M_ARENA_MAX

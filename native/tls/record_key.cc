@@ -107,7 +107,10 @@ void RecordKey::Rest() {
 
 bool RecordKey::Wake() {
   const ErrorScope errors;
-  return Expand();
+  if (Expand()) return true;
+  // A context without a key is none.
+  context_.reset();
+  return false;
 }
 
 bool RecordKey::Expand() {

@@ -85,9 +85,18 @@ export function printable(text: string): string {
 /** Quoted where a space, a quote or a control character would make it ambiguous; nothing where JSON has no word for it. */
 function textValue(value: unknown): string | undefined {
   if (typeof value === 'string' && plain.test(value)) return value
-  const text: string | undefined = JSON.stringify(value)
+  const text = jsonOf(value)
   // JSON leaves DEL, C1 controls and what turns text around as they are; a terminal obeys them.
   return text === undefined ? undefined : printable(text)
+}
+
+/** A value that JSON can't hold must not cost the line. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return JSON.stringify(String(value))
+  }
 }
 
 const plain = /^[\x21\x23-\x7e]+$/

@@ -108,6 +108,12 @@ async function openRig(t: TestContext) {
       return peers
     },
     async bounded(before: { readonly residentBytes: number }) {
+      // That many want more than there is: it has come to the cap, or nothing is shown.
+      await eventually(
+        async () => (await figures()).ownedBytes > bufferMemory / 2,
+        'the memory to be used',
+        patienceMs,
+      )
       let last = -1
       await eventually(
         async () => {

@@ -121,6 +121,15 @@ test('a text line holds the fields, quoted where they would be ambiguous, withou
   )
 })
 
+test('a value that JSON can not hold costs no line', () => {
+  const itself: Record<string, unknown> = {}
+  itself.again = itself
+  assert.equal(
+    textLine({ ...warning, fields: { big: 1n, itself } }),
+    't WARN  m big="1" itself="[object Object]"\n',
+  )
+})
+
 test('a value can not command a terminal: control characters and what turns text around are escaped', () => {
   const detail = 'a\u009b1mb\u007fc\u202ed\u001b[2J'
   const line = textLine({ ...warning, fields: { detail, list: [detail] } })
