@@ -94,8 +94,13 @@ export async function soak({
     await delay(10)
   }
   // What waits for a socket comes and goes: of a tenth of the time what is in the middle.
-  const early = middle(looks.filter(({ share }) => share >= 0.2 && share < 0.3).map(({ held }) => held))
-  const late = middle(looks.filter(({ share }) => share >= 0.9).map(({ held }) => held))
+  const between = (from: number, to: number) => {
+    const found = looks.filter(({ share }) => share >= from && share < to)
+    // A short soak on a busy machine may have none there.
+    return middle((found.length > 0 ? found : looks).map(({ held }) => held))
+  }
+  const early = between(0.2, 0.3)
+  const late = between(0.9, 1)
   say(`after ${seconds / 5} s: ${show(early)}`)
   say(`at the end of the load: ${show(late)}, ${running.size} clients`)
   await Promise.all(running)
