@@ -15,22 +15,27 @@ const maxExtensions = 3
 /** Calls `expire` once `ms` have passed in which the loop was running; the time that it stood still is not counted. */
 export function after(ms: number, expire: () => void): Deadline {
   let extensions = 0
-  let dueAt = 0
+  let dueAt = performance.now() + ms
   let over = false
-  let timer = start(ms)
+  let timer = setTimeout(look, ms)
   return { leftMs, cancel }
 
-  function start(delayMs: number): NodeJS.Timeout {
-    dueAt = performance.now() + delayMs
-    return setTimeout(() => {
-      const extensionMs = extension()
-      if (extensionMs === 0) {
-        over = true
-        return expire()
-      }
-      extensions++
-      timer = start(extensionMs)
-    }, delayMs)
+  function look(): void {
+    const now = performance.now()
+    // A timer counts whole milliseconds, and comes up to one early.
+    const moreMs = dueAt > now ? Math.ceil(dueAt - now) : extend(now)
+    if (moreMs > 0) timer = setTimeout(look, moreMs)
+    else {
+      over = true
+      expire()
+    }
+  }
+
+  function extend(now: number): number {
+    const extensionMs = extension()
+    if (extensionMs > 0) extensions++
+    dueAt = now + extensionMs
+    return extensionMs
   }
 
   /** What a deadline that is late by now still gets. */

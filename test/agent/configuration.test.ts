@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { launchAgent, startAgent } from '../support/agent-command.ts'
-import { freePort } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 import { eventually } from '../support/running-sidecar.ts'
 
 const conf = (folder: string) => ['--dev', '--config-dir', join(folder, 'conf')]

@@ -1,10 +1,12 @@
 // What the agent has acknowledged is there for ever: after `kill -9` at any moment, and each answer only after the disk has it.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { durable, launchAgent, startAgent } from '../support/agent-command.ts'
-import { bin, build } from '../support/command.ts'
+import { bin, build, Command } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 
 test('killed a hundred times under writes, nothing acknowledged is lost, and the index never goes back', async t => {
   const agent = await startAgent(t, { args: durable })
@@ -52,8 +54,6 @@ test('killed a hundred times under writes, nothing acknowledged is lost, and the
 
 test('each acknowledgement follows an fsync of the write behind it', async t => {
   build()
-  const { spawn } = await import('node:child_process')
-  const { Command, freePort } = await import('../support/command.ts')
   const agent = await launchAgent(t, { args: durable })
   await agent.ready()
   await agent.command.stop()

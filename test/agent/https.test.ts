@@ -5,7 +5,7 @@ import { request } from 'node:https'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { startAgent } from '../support/agent-command.ts'
-import { freePort } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 import { type IssuedCertificate, issue, issueRoot } from '../support/pki.ts'
 
 const serverName = 'agent.example'

@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { openDatabase } from '../../src/agent/database.ts'
-import { bin, build, Command, freePort } from '../support/command.ts'
+import { bin, build, Command } from '../support/command.ts'
 import { Disk, losses, readTrace, tracedCalls } from '../support/file-trace.ts'
+import { freePort } from '../support/free-ports.ts'
 
 // SQLite copies its log into the database at 1,000 pages of 4 KiB (https://sqlite.org/wal.html#ckpt), and then writes it from its
 // beginning again: the large ones bring that about once, the small ones come before and behind it. The end of a round copies as well.

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { findProcesses } from '../../src/managed/processes.ts'
 import { durable, launchAgent, type RunningAgent, startAgent } from '../support/agent-command.ts'
-import { freePort } from '../support/command.ts'
 import { connect, echo, openApp } from '../support/ends.ts'
+import { freePort, freePortRange } from '../support/free-ports.ts'
 import { eventually } from '../support/running-sidecar.ts'
 import { planeOf } from '../support/sidecar-planes.ts'
 import { until } from '../support/until.ts'
@@ -35,9 +35,8 @@ async function startManagedPair(
   { args = durable, settings = {}, env = {} }: ManagedPairOptions = {},
 ): Promise<Pair> {
   const app = await openApp(t, { serve: echo })
-  const [upstream, webApp, first] = [await freePort(), await freePort(), await freePort()]
-  // A range of the test's own: test files run side by side.
-  const ports = { proxy_min_port: first.port, proxy_max_port: first.port + 40 }
+  const [upstream, webApp, range] = [await freePort(), await freePort(), await freePortRange(40)]
+  const ports = { proxy_min_port: range.first, proxy_max_port: range.last }
   const services = {
     db: { name: 'db', port: app.address.port, connect: { proxy: { config: { drain: 1 } } } },
     web: {
@@ -272,12 +271,12 @@ test('as root no proxy is started unless allow_managed_root says so, and the log
 
 test('over HTTP a managed proxy is registered where allow_managed_api_registration says so, and serves from then on', async t => {
   const app = await openApp(t, { serve: echo })
-  const [upstream, first] = [await freePort(), await freePort()]
+  const [upstream, range] = [await freePort(), await freePortRange(40)]
   const agent = await startAgent(t, {
     files: {
       'agent.json': {
         connect: { proxy: { allow_managed_root: true, allow_managed_api_registration: true } },
-        ports: { proxy_min_port: first.port, proxy_max_port: first.port + 40 },
+        ports: { proxy_min_port: range.first, proxy_max_port: range.last },
       },
     },
     args: folder => ['--dev', '--config', join(folder, 'agent.json')],

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { findProcesses } from '../../src/managed/processes.ts'
 import { durable, startAgent } from '../support/agent-command.ts'
-import { freePort, patienceMs } from '../support/command.ts'
+import { patienceMs } from '../support/command.ts'
 import { connect, echo, openApp } from '../support/ends.ts'
+import { freePort, freePortRange } from '../support/free-ports.ts'
 import { listeningPorts } from '../support/listening-ports.ts'
 import { eventually } from '../support/running-sidecar.ts'
 import { until } from '../support/until.ts'
@@ -20,8 +21,8 @@ test(`${proxies} managed proxies that crash at random leave no orphan, no port a
   const app = await openApp(t, { serve: echo })
   const upstream = await freePort()
   const names = Array.from({ length: proxies }, (_, at) => `s${at}`)
-  // Beyond the ports that the agent and the test itself are given.
-  const range = { proxy_min_port: upstream.port + 50, proxy_max_port: upstream.port + 50 + 3 * proxies }
+  const { first, last } = await freePortRange(3 * proxies)
+  const range = { proxy_min_port: first, proxy_max_port: last }
   const settings = {
     ports: range,
     acl: { enabled: true, default_policy: 'allow', tokens: { initial_management: root } },

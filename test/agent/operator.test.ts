@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { startAgent } from '../support/agent-command.ts'
-import { freePort, run } from '../support/command.ts'
+import { run } from '../support/command.ts'
 import { spawnAgent } from '../support/consul-agent.ts'
 import { consulBinary } from '../support/consul-binary.ts'
+import { freePort } from '../support/free-ports.ts'
 import { eventually } from '../support/running-sidecar.ts'
 
 interface Said {

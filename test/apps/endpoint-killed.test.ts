@@ -11,8 +11,9 @@ import {
   startDb,
   startProgram,
 } from '../support/apps.ts'
-import { freePort, packageRoot } from '../support/command.ts'
+import { packageRoot } from '../support/command.ts'
 import { type Exchange, ExchangeLoad } from '../support/exchanges.ts'
+import { freePort } from '../support/free-ports.ts'
 import { type RunningSidecar, startSidecar, upstreamTo } from '../support/running-sidecar.ts'
 import { settled, until } from '../support/until.ts'
 

@@ -16,7 +16,7 @@ import {
   startProgram,
   succeed,
 } from '../support/apps.ts'
-import { freePort } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 import { spiffeId } from '../support/pki.ts'
 import { eventually, Folder } from '../support/running-sidecar.ts'
 

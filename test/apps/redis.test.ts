@@ -13,7 +13,7 @@ import {
   startProgram,
   succeed,
 } from '../support/apps.ts'
-import { freePort } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 import { spiffeId } from '../support/pki.ts'
 import { eventually } from '../support/running-sidecar.ts'
 import { until } from '../support/until.ts'

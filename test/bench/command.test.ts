@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { freePort, run } from '../support/command.ts'
+import { run } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 
 // All of it at a tenth of its usual length still takes some seconds of a busy machine.
 const limitMs = 90_000

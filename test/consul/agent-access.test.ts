@@ -1,8 +1,8 @@
 // Ways to the agent beside plain HTTP: a unix socket, IPv6, and what is asked for with every question.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
+import { freePort } from '../support/free-ports.ts'
 import { startMeshPair, startMeshSidecar } from '../support/mesh.ts'
 import { eventually, Folder } from '../support/running-sidecar.ts'
 

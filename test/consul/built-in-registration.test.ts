@@ -1,9 +1,9 @@
 // Section 12, scenarios 6 and 7, with Consul's built-in proxy on one end: registrations that change, go and come back.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { connect } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { catalogHas, knowsEndpoints, startMixedPair } from '../support/mixed-pair.ts'
 
 test('an upstream that is removed is served on by the built-in, by sidesplice not; both open the new one, and sessions live on', async t => {

@@ -2,9 +2,9 @@
 // shorter one and dialed first; it still waits when sidesplice, by a longer one, has given up: so no clock is asked.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { connect, openApp } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { passing, startMixedPair } from '../support/mixed-pair.ts'
 
 const shortMs = 100

@@ -1,9 +1,9 @@
 // Section 12, scenario 11, with Consul's built-in proxy on one end: the catalog names a proxy that stands for another service.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { connect } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { catalogHas, knowsEndpoints, passing, startMixedPair } from '../support/mixed-pair.ts'
 
 test("an instance that is another service's proxy is refused by both ends before a byte; the caller behind the built-in hears a clean end", async t => {

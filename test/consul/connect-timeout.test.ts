@@ -1,9 +1,9 @@
 // An instance that accepts and never speaks: how long an app waits for it, and what it sees then.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { connect, openApp } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { registerInstance } from '../support/instances.ts'
 import { parseLogLine } from '../support/log-lines.ts'
 import { startMeshPair } from '../support/mesh.ts'

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import tls from 'node:tls'
-import { freePort } from '../support/command.ts'
 import type { ConsulAgent } from '../support/consul-agent.ts'
 import { type MeshService, startDatacenters, startService } from '../support/datacenters.ts'
 import { connect, End } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { eventually } from '../support/running-sidecar.ts'
 
 async function trustDomain(agent: ConsulAgent): Promise<string> {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { connect } from '../support/ends.ts'
 import { checkBecomes, launchRegistered } from '../support/flagged-mesh.ts'
+import { freePort } from '../support/free-ports.ts'
 import { startMeshSidecar } from '../support/mesh.ts'
 
 test('two services reach each other by flags alone, and an intention decides between them', async t => {

@@ -1,8 +1,8 @@
 // What a mesh asks for and this version does not do: named in the log once, listed in /state, and nothing else is the worse for it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
+import { freePort } from '../support/free-ports.ts'
 import { startMeshPair } from '../support/mesh.ts'
 import { eventually, parseMetrics } from '../support/running-sidecar.ts'
 

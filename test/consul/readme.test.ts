@@ -5,10 +5,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { type Command, freePort, packageRoot, run } from '../support/command.ts'
+import { type Command, packageRoot, run } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { consulBinary } from '../support/consul-binary.ts'
 import { connect } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { eventually, Folder } from '../support/running-sidecar.ts'
 
 const execute = promisify(execFile)

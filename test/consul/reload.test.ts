@@ -1,9 +1,9 @@
 // Registrations that change while their sidecars run: taken up by what differs, live sessions untouched.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
 import { connect, echo, openApp } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { type MeshPair, type MeshSidecar, startMeshPair } from '../support/mesh.ts'
 import { eventually } from '../support/running-sidecar.ts'
 import { until } from '../support/until.ts'

@@ -1,10 +1,10 @@
 // What a sidecar asks of its agent: on how many connections, and in words that the agent knows.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { setCa } from '../support/consul-ca.ts'
 import { openApp } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { registerInstance } from '../support/instances.ts'
 import { connectionsTo } from '../support/listening.ts'
 import { startMeshPair } from '../support/mesh.ts'

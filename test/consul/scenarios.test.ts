@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { issueCertificate } from '../../src/identity/issue.ts'
-import { freePort } from '../support/command.ts'
 import { startConsul } from '../support/consul-agent.ts'
 import { connect } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { startMeshPair, startMeshSidecar } from '../support/mesh.ts'
 
 test('an app that answers only after the end of the request is heard', async t => {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
-import { freePort } from '../support/command.ts'
 import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
 import { connect, openApp } from '../support/ends.ts'
 import { checkBecomes, checkOf, launchRegistered } from '../support/flagged-mesh.ts'
+import { freePort } from '../support/free-ports.ts'
 import { startMeshSidecar } from '../support/mesh.ts'
 import { eventually } from '../support/running-sidecar.ts'
 

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import {
   type AclToken,
   giveRights,
@@ -12,6 +11,7 @@ import {
 } from '../support/consul-acls.ts'
 import type { ConsulAgent } from '../support/consul-agent.ts'
 import { connect, type End, freeAddress } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { registerInstance } from '../support/instances.ts'
 import { type MeshPair, type MeshSidecar, startMeshPair, startMeshSidecar } from '../support/mesh.ts'
 import { eventually, Folder } from '../support/running-sidecar.ts'

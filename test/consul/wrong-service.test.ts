@@ -1,9 +1,9 @@
 // An instance that another service's proxy answers for: a stale catalog, or somebody who lies to it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { embedded, startConsul } from '../support/consul-agent.ts'
 import { connect, openApp } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { registerInstance } from '../support/instances.ts'
 import { parseLogLine } from '../support/log-lines.ts'
 import { startMeshPair } from '../support/mesh.ts'

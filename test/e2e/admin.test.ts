@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
-import { freePort } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 import { issueLeaf, mesh, spiffeId } from '../support/pki.ts'
 import {
   ask,

@@ -1,7 +1,8 @@
 // Options that describe a sidecar without a registration: which mode they choose, and what is refused before any agent is asked.
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { freePort, run } from '../support/command.ts'
+import { run } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 import { listeningPorts } from '../support/listening.ts'
 
 // Nothing of the environment that the tests run in.

@@ -1,9 +1,9 @@
 // The command itself in a mesh of a later Consul, told from written answers: it finds its registration, carries traffic, and obeys.
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
-import { freePort } from '../support/command.ts'
 import { Era, type Member } from '../support/consul-eras.ts'
 import { connect, echo, openApp } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { startMeshSidecar } from '../support/mesh.ts'
 import { eventually } from '../support/running-sidecar.ts'
 import { until } from '../support/until.ts'

@@ -5,8 +5,9 @@ import { mkdir, rename, symlink } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { formatAddress } from '../../src/address.ts'
 import { openBlackHole } from '../support/black-hole.ts'
-import { freePort, run } from '../support/command.ts'
+import { run } from '../support/command.ts'
 import { echo, openApp } from '../support/ends.ts'
+import { freePort } from '../support/free-ports.ts'
 import { mesh, spiffeId } from '../support/pki.ts'
 import {
   configText,

@@ -7,7 +7,8 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { build, freePort, packageRoot } from '../support/command.ts'
+import { build, packageRoot } from '../support/command.ts'
+import { freePort } from '../support/free-ports.ts'
 
 const services = 1_000
 const watches = 1_000

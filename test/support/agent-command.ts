@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { type Command, type CommandOptions, freePort, run } from './command.ts'
+import { type Command, type CommandOptions, run } from './command.ts'
+import { freePort } from './free-ports.ts'
 import { noteSecret } from './secrets.ts'
 
 export interface AgentAnswer {

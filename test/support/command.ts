@@ -1,11 +1,9 @@
 // The real command as a child process: built once, run in a folder of its own, its output kept and its end waited for.
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
 import { appendFileSync, closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
-import net from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { Address } from '../../src/address.ts'
 import { askedFor, type Side } from './sidecar-planes.ts'
 import { until } from './until.ts'
 
@@ -172,24 +170,4 @@ function keep(pid: number, chunk: Buffer): void {
   const folder = process.env.SIDESPLICE_TEST_OUTPUT
   if (folder === undefined || folder === '') return
   appendFileSync(join(folder, `command-${process.pid}-${pid}.out`), chunk)
-}
-
-// Below the range from which Linux takes ports for outgoing connections, so that none of those is in the way.
-const firstPort = 12_000
-const ports = 20_000
-// One after the other from some place on: by chance two of a test would be the same every few thousand times, and those of test
-// files that run side by side as well.
-let nextPort = Math.floor(Math.random() * ports)
-
-/** An address that nothing listens on, that no other call gives, and that no outgoing connection will take. */
-export async function freePort(host = '127.0.0.1'): Promise<Address> {
-  for (;;) {
-    const port = firstPort + (nextPort++ % ports)
-    const server = net.createServer()
-    const free = await new Promise<boolean>(resolve => {
-      server.once('error', () => resolve(false))
-      server.listen(port, host, () => server.close(() => resolve(true)))
-    })
-    if (free) return { host, port }
-  }
 }

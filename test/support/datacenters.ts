@@ -1,9 +1,9 @@
 // Two datacenters of one mesh, each of one real agent, and services with sidecars in either.
 import type { TestContext } from 'node:test'
 import type { Address } from '../../src/address.ts'
-import { freePort } from './command.ts'
 import { type ConsulAgent, startConsul } from './consul-agent.ts'
 import { type App, openApp } from './ends.ts'
+import { freePort } from './free-ports.ts'
 import { type MeshSidecar, startMeshSidecar } from './mesh.ts'
 import { eventually } from './running-sidecar.ts'
 

@@ -1,9 +1,9 @@
 // Services with sidecars that flags alone describe, in a mesh of a real agent.
 import type { TestContext } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
-import { freePort } from './command.ts'
 import type { ConsulAgent } from './consul-agent.ts'
 import { type App, echo, openApp } from './ends.ts'
+import { freePort } from './free-ports.ts'
 import { type MeshSidecar, startMeshSidecar } from './mesh.ts'
 import { eventually } from './running-sidecar.ts'
 

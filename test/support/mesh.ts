@@ -1,9 +1,10 @@
 // Two services with their sidecars in a mesh of a real agent, as an operator registers and starts them.
 import type { TestContext } from 'node:test'
 import { type Address, formatAddress } from '../../src/address.ts'
-import { type Command, type CommandOptions, freePort, run } from './command.ts'
+import { type Command, type CommandOptions, run } from './command.ts'
 import type { ConsulAgent } from './consul-agent.ts'
 import { type App, connect, type End, echo, openApp } from './ends.ts'
+import { freePort } from './free-ports.ts'
 import { ask, eventually, type HttpAnswer } from './running-sidecar.ts'
 
 export class MeshSidecar {

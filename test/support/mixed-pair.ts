@@ -3,9 +3,9 @@
 import type { TestContext } from 'node:test'
 import type { Address } from '../../src/address.ts'
 import { type BuiltIn, startBuiltIn } from './built-in.ts'
-import { freePort } from './command.ts'
 import type { ConsulAgent } from './consul-agent.ts'
 import { type App, connect, type End, echo, openApp } from './ends.ts'
+import { freePort } from './free-ports.ts'
 import { type MeshSidecar, startMeshSidecar } from './mesh.ts'
 import { eventually } from './running-sidecar.ts'
 

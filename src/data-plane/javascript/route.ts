@@ -10,9 +10,6 @@ export interface Step {
   readonly limitMs: number
 }
 
-// Timers count in whole milliseconds of the loop's clock, which may be that much ahead of the monotonic one.
-const timerSlackMs = 2
-
 export class Route {
   readonly #session: Session
   readonly #core: Core
@@ -28,7 +25,7 @@ export class Route {
   }
 
   get outOfTime(): boolean {
-    return this.#limit !== undefined && this.#limit.leftMs() <= timerSlackMs
+    return this.#limit !== undefined && this.#limit.leftMs() === 0
   }
 
   /**
