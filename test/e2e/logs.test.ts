@@ -122,6 +122,8 @@ describe('--log-level', { concurrency: 3 }, () => {
         async () => (await pair.db.json<{ generation: number }>('/state')).generation === 2,
         'the level to be taken up',
       )
+      // Told by the level that was; standard output may come later than the admin API's answer.
+      await pair.db.command.line('configuration changed')
       const from = pair.db.command.stdout.length
       // The same text anew: looked at, and found unchanged.
       await pair.db.rewrite({ log_level: level, drain: 29 })
