@@ -7,7 +7,9 @@
 
 #include "binding/convert.h"
 #include "binding/engine_object.h"
+#include "core/aead_speed.h"
 #include "core/kernel_probe.h"
+#include "tls/aead.h"
 
 namespace {
 
@@ -27,6 +29,15 @@ Napi::Object Export(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", sidesplice::binding::EngineObject::Define(env));
   exports.Set("probeKernelTls", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return sidesplice::binding::FromFacts(info.Env(), sidesplice::core::ProbeKernelTls());
+              }));
+  exports.Set("chooseAes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                sidesplice::tls::UseOpenSslOnly(info[0].As<Napi::String>().Utf8Value() == "openssl");
+                return Napi::String::New(info.Env(), sidesplice::tls::UsesVaesGcm() ? "vaes" : "openssl");
+              }));
+  exports.Set("aeadSpeed", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                const auto aead = static_cast<sidesplice::tls::Aead>(info[0].As<Napi::Number>().Uint32Value());
+                const double seconds = info[1].As<Napi::Number>().DoubleValue();
+                return Napi::Number::New(info.Env(), sidesplice::core::AeadSpeed(aead, seconds));
               }));
   // Of the library that the symbols were bound to, not of the headers.
   exports.Set("openssl", OpenSSL_version(OPENSSL_VERSION_STRING));

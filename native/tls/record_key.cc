@@ -8,6 +8,7 @@
 
 #include "tls/kernel_key.h"
 #include "tls/key_schedule.h"
+#include "tls/openssl_ptr.h"
 
 namespace sidesplice::tls {
 
@@ -16,16 +17,6 @@ namespace {
 constexpr uint8_t kLegacyVersionMajor = 3;
 constexpr uint8_t kLegacyVersionMinor = 3;
 constexpr size_t kGcmFixedIvBytes = 4;
-constexpr size_t kMaxAdditionalBytes = 13;
-
-/** Fetched once: a fetch takes locks and searches providers (EVP_CIPHER_fetch(3)). Never freed: threads use them while a process exits. */
-const EVP_CIPHER* CipherOf(Aead aead) {
-  static const EVP_CIPHER* const kAes128 = EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr);
-  static const EVP_CIPHER* const kAes256 = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
-  static const EVP_CIPHER* const kChaCha = EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr);
-  if (aead == Aead::kAes128Gcm) return kAes128;
-  return aead == Aead::kAes256Gcm ? kAes256 : kChaCha;
-}
 
 void PutUint64(uint64_t value, uint8_t* into) {
   for (int at = 7; at >= 0; at--, value >>= 8) into[at] = static_cast<uint8_t>(value);
@@ -34,8 +25,6 @@ void PutUint64(uint64_t value, uint8_t* into) {
 Opened Refused(Alert alert) { return {.refused = true, .alert = alert, .type = {}, .payload = {}}; }
 
 }  // namespace
-
-size_t KeyBytes(Aead aead) { return aead == Aead::kAes128Gcm ? 16 : 32; }
 
 Secret::~Secret() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
 
@@ -62,10 +51,8 @@ std::unique_ptr<RecordKey> RecordKey::ForTls12(Aead aead, std::span<const uint8_
 }
 
 bool RecordKey::SetKey(std::span<const uint8_t> key) {
-  if (context_ == nullptr) context_ = CipherCtxPtr(EVP_CIPHER_CTX_new());
-  // Direction is chosen at each record: GCM and ChaCha20 use one key schedule for both.
-  return context_ != nullptr &&
-         EVP_CipherInit_ex2(context_.get(), CipherOf(aead_), key.data(), nullptr, 1, nullptr) == 1;
+  aead_key_ = MakeAeadKey(aead_, key);
+  return aead_key_ != nullptr;
 }
 
 /** The raw key of now. */
@@ -78,7 +65,7 @@ bool RecordKey::Derive(std::span<uint8_t> key) const {
 
 bool RecordKey::CopyForKernel(KernelKey* into) const {
   const ErrorScope errors;
-  if (context_ == nullptr) return false;
+  if (aead_key_ == nullptr) return false;
   std::array<uint8_t, 32> key{};
   const std::span<uint8_t> used(key.data(), KeyBytes(aead_));
   const bool good = Derive(used);
@@ -89,7 +76,7 @@ bool RecordKey::CopyForKernel(KernelKey* into) const {
 
 void RecordKey::LeaveToKernel() {
   KeepFromKernel();
-  context_.reset();
+  aead_key_.reset();
 }
 
 void RecordKey::KeepFromKernel() {
@@ -100,16 +87,15 @@ void RecordKey::KeepFromKernel() {
 
 void RecordKey::Rest() {
   // A key that is the kernel's must not come back: both would seal under the same nonces.
-  if (version_ != Version::kTls13 || context_ == nullptr) return;
-  context_.reset();
+  if (version_ != Version::kTls13 || aead_key_ == nullptr) return;
+  aead_key_.reset();
   resting_ = true;
 }
 
 bool RecordKey::Wake() {
   const ErrorScope errors;
   if (Expand()) return true;
-  // A context without a key is none.
-  context_.reset();
+  aead_key_.reset();
   return false;
 }
 
@@ -176,14 +162,7 @@ bool RecordKey::Seal(uint8_t* record, size_t payload_bytes, ContentType type) {
   Nonce(record + kHeaderBytes, nonce);
   uint8_t aad[kMaxAdditionalBytes];
   const size_t aad_bytes = Additional(record, payload_bytes, aad);
-  EVP_CIPHER_CTX* context = context_.get();
-  int made = 0;
-  const bool good =
-      EVP_CipherInit_ex2(context, nullptr, nullptr, nonce, 1, nullptr) == 1 &&
-      EVP_CipherUpdate(context, nullptr, &made, aad, static_cast<int>(aad_bytes)) == 1 &&
-      EVP_CipherUpdate(context, payload, &made, payload, static_cast<int>(sealed)) == 1 &&
-      EVP_CipherFinal_ex(context, payload + sealed, &made) == 1 &&
-      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, payload + sealed) == 1;
+  const bool good = aead_key_->Seal(nonce, {aad, aad_bytes}, {payload, sealed});
   Next();
   return good;
 }
@@ -199,19 +178,7 @@ Opened RecordKey::Open(std::span<uint8_t> record) {
   Nonce(record.data() + kHeaderBytes, nonce);
   uint8_t aad[kMaxAdditionalBytes];
   const size_t aad_bytes = Additional(record.data(), sealed, aad);
-  EVP_CIPHER_CTX* context = context_.get();
-  int made = 0;
-  const bool good =
-      EVP_CipherInit_ex2(context, nullptr, nullptr, nonce, 0, nullptr) == 1 &&
-      EVP_CipherUpdate(context, nullptr, &made, aad, static_cast<int>(aad_bytes)) == 1 &&
-      EVP_CipherUpdate(context, payload, &made, payload, static_cast<int>(sealed)) == 1 &&
-      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, payload + sealed) == 1 &&
-      EVP_CipherFinal_ex(context, payload + sealed, &made) == 1;
-  if (!good) {
-    // A record that was forged leaves a word in the thread's queue; a later call's words must not be mixed with it.
-    ERR_clear_error();
-    return Refused(Alert::kBadRecordMac);
-  }
+  if (!aead_key_->Open(nonce, {aad, aad_bytes}, {payload, sealed})) return Refused(Alert::kBadRecordMac);
   Next();
   const std::span<uint8_t> plain(payload, sealed);
   if (version_ == Version::kTls13) return Inner(plain);

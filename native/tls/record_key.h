@@ -10,19 +10,16 @@
 #include <memory>
 #include <span>
 
+#include "tls/aead.h"
 #include "tls/alert.h"
-#include "tls/openssl_ptr.h"
 
 namespace sidesplice::tls {
 
 enum class Version : uint8_t { kTls12, kTls13 };
-enum class Aead : uint8_t { kAes128Gcm, kAes256Gcm, kChaCha20Poly1305 };
 
 enum class ContentType : uint8_t { kChangeCipherSpec = 20, kAlert = 21, kHandshake = 22, kApplicationData = 23 };
 
 inline constexpr size_t kHeaderBytes = 5;
-inline constexpr size_t kTagBytes = 16;
-inline constexpr size_t kIvBytes = 12;
 inline constexpr size_t kExplicitNonceBytes = 8;
 /** RFC 8446 section 5.1: the most that a record may carry. */
 inline constexpr size_t kMaxPayloadBytes = 16'384;
@@ -31,8 +28,6 @@ inline constexpr size_t kMaxBody13Bytes = kMaxPayloadBytes + 256;
 inline constexpr size_t kMaxBody12Bytes = kMaxPayloadBytes + 2'048;
 /** The longest record that we seal: TLS 1.2 with its explicit nonce. */
 inline constexpr size_t kMaxOverheadBytes = kHeaderBytes + kExplicitNonceBytes + kTagBytes;
-
-size_t KeyBytes(Aead aead);
 
 /** A traffic secret of TLS 1.3; wiped when it goes. */
 struct Secret {
@@ -112,7 +107,7 @@ class RecordKey {
   [[nodiscard]] bool SetKey(std::span<const uint8_t> key);
   [[nodiscard]] bool Expand();
   /** Whether it can seal and open; a key that rests is made anew. */
-  [[nodiscard]] bool IsAwake() { return context_ != nullptr || (resting_ && Wake()); }
+  [[nodiscard]] bool IsAwake() { return aead_key_ != nullptr || (resting_ && Wake()); }
   /** False where OpenSSL fails. */
   [[nodiscard]] bool Wake();
   void Nonce(const uint8_t* explicit_nonce, uint8_t* nonce) const;
@@ -126,7 +121,7 @@ class RecordKey {
 
   const Version version_;
   const Aead aead_;
-  CipherCtxPtr context_;
+  std::unique_ptr<AeadKey> aead_key_;
   std::array<uint8_t, kIvBytes> iv_{};
   uint64_t sequence_ = 0;
   uint64_t records_ = 0;

@@ -52,7 +52,7 @@ export async function prepare(
 ): Promise<Prepared> {
   const { mode, passedOver } = chooseMode(values, env)
   const prepared = await prepareMode()
-  requireAvailable(prepared.settings.dataPlane, prepared.settings.ktls)
+  requireAvailable(prepared.settings.dataPlane, prepared.settings)
   requireKeyExchange(prepared.settings.keyExchange)
   const ignored = [
     ...passedOver.map(flag => [flag, 'another way to be configured goes before this one, which is ignored']),

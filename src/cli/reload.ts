@@ -104,6 +104,7 @@ export class Reload {
       workers: now.workers === next.workers,
       key_exchange: now.keyExchange === next.keyExchange,
       ktls: now.ktls === next.ktls,
+      aes: now.aes === next.aes,
       buffer_memory: now.bufferMemory === next.bufferMemory,
       log_json: now.logJson === next.logJson,
       consul_metrics: now.consulMetrics === next.consulMetrics,

@@ -29,6 +29,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     workers: source.settings().workers,
     keyExchange: source.settings().keyExchange,
     ktls: source.settings().ktls,
+    aes: source.settings().aes,
     bufferMemory: source.settings().bufferMemory,
     log,
     accessLog: () => source.settings().accessLog,

@@ -1,5 +1,5 @@
 // The configuration file as the schema leaves it: keys as they are written, values of the right types.
-import type { AccessLog, KernelTlsChoice, KeyExchange, LogLevel } from './config.ts'
+import type { AccessLog, AesChoice, KernelTlsChoice, KeyExchange, LogLevel } from './config.ts'
 
 /** The file as the schema leaves it: defaults filled in, numbers as numbers. */
 export interface ConfigFile {
@@ -22,6 +22,7 @@ export interface ConfigFile {
   readonly workers?: number
   readonly key_exchange: KeyExchange
   readonly ktls: KernelTlsChoice
+  readonly aes: AesChoice
   readonly buffer_memory?: number | string
   readonly log_level: LogLevel
   readonly log_json: boolean

@@ -15,6 +15,7 @@ import { checkSchema } from './schema.ts'
 
 export type KeyExchange = 'x25519' | 'x25519mlkem768'
 export type KernelTlsChoice = 'auto' | 'on' | 'off'
+export type AesChoice = 'auto' | 'openssl'
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 export type AccessLog = 'all' | 'errors' | 'off'
 
@@ -27,6 +28,7 @@ export interface ProcessSettings {
   readonly workers: number | undefined
   readonly keyExchange: KeyExchange
   readonly ktls: KernelTlsChoice
+  readonly aes: AesChoice
   /** Undefined: by the memory that the process may use. */
   readonly bufferMemory: number | undefined
   readonly logLevel: LogLevel
@@ -161,6 +163,7 @@ function typed(file: ConfigFile, folder: string): Config {
       workers: file.workers,
       keyExchange: file.key_exchange,
       ktls: file.ktls,
+      aes: file.aes,
       bufferMemory: file.buffer_memory === undefined ? undefined : parseBytes(String(file.buffer_memory)),
       logLevel: file.log_level,
       logJson: file.log_json,

@@ -131,16 +131,23 @@ export interface DataPlaneOptions {
   readonly bufferMemory?: number | undefined
   /** Whether the kernel makes the records, of the native data plane; undefined: auto. */
   readonly ktls?: KernelTlsChoice | undefined
+  /** Whose AES-GCM makes records, of the native data plane; undefined: auto. */
+  readonly aes?: AesChoice | undefined
 }
 
 /** Kernel TLS: where it is there, whole and fast; wherever it is there; never. */
 export type KernelTlsChoice = 'auto' | 'on' | 'off'
+
+/** The fastest that this processor has, or OpenSSL's in any case. */
+export type AesChoice = 'auto' | 'openssl'
 
 /** What moves the bytes of sessions. */
 export interface RelayChoice {
   readonly relay: SessionRecord['relay']
   /** For people. */
   readonly why: string
+  /** Whose AES-GCM makes the records that neither kernel nor JavaScript makes: our own on vectors of 256 bits, or OpenSSL's. */
+  readonly aes?: 'vaes' | 'openssl'
   /** What the operator should know before relying on it. */
   readonly warning?: string
 }

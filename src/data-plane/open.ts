@@ -1,10 +1,10 @@
 // The one place that knows which data planes there are, and chooses.
 import { setFlagsFromString } from 'node:v8'
 import { SidespliceError } from '../errors.ts'
-import type { DataPlane, DataPlaneOptions, KernelTlsChoice, RelayChoice } from './interface.ts'
+import type { DataPlane, DataPlaneOptions, RelayChoice } from './interface.ts'
 import { JavascriptDataPlane } from './javascript/data-plane.ts'
 import { loadAddon } from './native/addon.ts'
-import { NativeDataPlane, requireKernelUse } from './native/data-plane.ts'
+import { NativeDataPlane, type RecordsChoice, requireKernelUse } from './native/data-plane.ts'
 
 export type DataPlaneChoice = 'auto' | 'native' | 'javascript'
 
@@ -20,7 +20,7 @@ export interface OpenedDataPlane {
  * @throws SidespliceError `data_plane_unavailable` where the one asked for by name, or kernel TLS, can't run here; `auto` takes another
  */
 export function openDataPlane(choice: DataPlaneChoice, options: DataPlaneOptions): OpenedDataPlane {
-  requireAvailable(choice, options.ktls)
+  requireAvailable(choice, options)
   const native = choice === 'javascript' ? { why: 'asked for' } : loadAddon()
   if ('why' in native) {
     // V8's own: bin/sidesplice.cjs has kept it from growing (measured: 3 % of a stream's throughput).
@@ -42,11 +42,11 @@ export function openDataPlane(choice: DataPlaneChoice, options: DataPlaneOptions
 }
 
 /** @throws SidespliceError `data_plane_unavailable` */
-export function requireAvailable(choice: DataPlaneChoice, ktls: KernelTlsChoice = 'auto'): void {
-  if (choice !== 'native' && ktls !== 'on') return
+export function requireAvailable(choice: DataPlaneChoice, records: RecordsChoice = {}): void {
+  if (choice !== 'native' && records.ktls !== 'on') return
   const native = choice === 'javascript' ? { why: 'the data plane is javascript' } : loadAddon()
   if ('addon' in native) {
-    requireKernelUse(native.addon, ktls)
+    requireKernelUse(native.addon, records)
     return
   }
   const what = choice === 'native' ? 'data plane native' : 'kernel TLS'

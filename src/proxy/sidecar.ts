@@ -3,6 +3,7 @@ import { formatAddress } from '../address.ts'
 import type { AskAgent } from '../authorization/authorization.ts'
 import type { AccessLog, KeyExchange } from '../config/config.ts'
 import type {
+  AesChoice,
   Counters,
   DataPlane,
   KernelTlsChoice,
@@ -32,6 +33,7 @@ export interface SidecarOptions {
   readonly keyExchange?: KeyExchange | undefined
   /** Of the native data plane; undefined: auto. */
   readonly ktls?: KernelTlsChoice | undefined
+  readonly aes?: AesChoice | undefined
   /** Of the native data plane; undefined: by the memory that the process may use. */
   readonly bufferMemory?: number | undefined
   readonly log: Log
@@ -65,6 +67,7 @@ export class Sidecar {
       workers: options.workers,
       keyExchange: options.keyExchange,
       ktls: options.ktls,
+      aes: options.aes,
       bufferMemory: options.bufferMemory,
       policy: {
         admit: (questions, answer) => {
@@ -106,8 +109,8 @@ export class Sidecar {
     const { dataPlane } = opened
     this.#agentAuthorization = new AgentAuthorization({ ask: options.askAgent, dataPlane, log })
     log.info({ data_plane: opened.name, why: opened.why }, 'data plane chosen')
-    const { relay, why, warning } = opened.relay
-    log.info({ relay, why }, 'relay chosen')
+    const { relay, aes, why, warning } = opened.relay
+    log.info({ relay, ...(aes !== undefined && { aes }), why }, 'relay chosen')
     if (warning !== undefined) log.warn({ relay, warning }, 'the relay has a limit')
   }
 

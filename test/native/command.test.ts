@@ -6,9 +6,14 @@ import { availableParallelism } from 'node:os'
 import { describe, test } from 'node:test'
 import { check } from '../support/check.ts'
 import { run } from '../support/command.ts'
+import { connect } from '../support/ends.ts'
 import { mesh } from '../support/pki.ts'
-import { Folder, startSidecar } from '../support/running-sidecar.ts'
+import { Folder, startPair, startSidecar } from '../support/running-sidecar.ts'
 import { worldReadable } from '../support/world-readable.ts'
+
+// proc(5): what the processor and its kernel have.
+const cpu = new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' '))
+const ownAes = cpu.has('vaes') && cpu.has('vpclmulqdq') && !cpu.has('avx512f') ? 'vaes' : 'openssl'
 
 describe('the data plane', { concurrency: 2 }, () => {
   test('is native for auto where the addon fits', async t => {
@@ -38,20 +43,24 @@ describe('the data plane', { concurrency: 2 }, () => {
 describe('kernel TLS', { concurrency: 2 }, () => {
   // A kernel that has it is another suite's: this one says what comes of its absence where it is absent.
   const there = readFileSync('/proc/sys/net/ipv4/tcp_available_ulp', 'utf8').includes('tls')
-  const relay = there ? /relay=(records|ktls-splice) why=/ : /relay=records why="this kernel has no TLS"$/
+  const relay = there
+    ? /relay=(records|ktls-splice) aes=\w+ why=/
+    : /relay=records aes=\w+ why="this kernel has no TLS"$/
 
   test('is not taken for auto where the kernel has none, and a line and /state say so', async t => {
     const sidecar = await startSidecar(t, {})
     assert.match(await sidecar.command.line('relay chosen'), relay)
     const state = JSON.parse((await sidecar.get('/state')).body) as {
-      readonly relay: { readonly why: string }
+      readonly relay: { readonly why: string; readonly aes: string }
     }
-    if (!there) assert.deepEqual(state.relay, { relay: 'records', why: 'this kernel has no TLS' })
+    const { aes, ...relayed } = state.relay
+    if (!there) assert.deepEqual(relayed, { relay: 'records', why: 'this kernel has no TLS' })
+    assert.equal(aes, ownAes)
   })
 
   test('is not even tried where it is off', async t => {
     const { command } = await startSidecar(t, { ktls: 'off' })
-    assert.match(await command.line('relay chosen'), /relay=records why="asked for"$/)
+    assert.match(await command.line('relay chosen'), /relay=records aes=\w+ why="asked for"$/)
   })
 
   test('ends the start with the reason where it is asked for and not there', async t => {
@@ -63,6 +72,28 @@ describe('kernel TLS', { concurrency: 2 }, () => {
   test('is not to be had on JavaScript', async t => {
     const { problems, code } = await check(t, { ktls: 'on', data_plane: 'javascript' })
     assert.deepEqual([problems, code], [["kernel TLS can't run: the data plane is javascript"], 1])
+  })
+})
+
+describe('AES-GCM', { concurrency: 2 }, () => {
+  test('is our own for auto where the processor has VAES and not AVX-512', async t => {
+    const { command } = await startSidecar(t, {})
+    assert.match(await command.line('relay chosen'), new RegExp(` aes=${ownAes} `))
+  })
+
+  test("is OpenSSL's where that is asked for, by file or flag, and each reads what the other has written", async t => {
+    const args = ['--aes', 'openssl']
+    const pair = await startPair(t, { dbOptions: { args } })
+    assert.match(await pair.db.command.line('relay chosen'), / aes=openssl /)
+    assert.match(await pair.web.command.line('relay chosen'), new RegExp(` aes=${ownAes} `))
+    await connect(t, pair.webUpstream).echoes('x'.repeat(50_000))
+    const { command } = await startSidecar(t, { aes: 'openssl' })
+    assert.match(await command.line('relay chosen'), / aes=openssl /)
+  })
+
+  test('is not another', async t => {
+    const { problems, code } = await check(t, { aes: 'mine' })
+    assert.deepEqual([problems, code], [['sidecar.json: aes: got "mine", expected one of auto, openssl'], 1])
   })
 })
 

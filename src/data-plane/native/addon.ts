@@ -3,9 +3,11 @@ import { createRequire } from 'node:module'
 import { packageRoot } from '../../package-root.ts'
 import type {
   AdmitQuestion,
+  AesChoice,
   EndpointCounters,
   Generation,
   ListenerSpec,
+  RelayChoice,
   RouteQuestion,
   SessionId,
   SessionRecord,
@@ -106,6 +108,10 @@ export interface Addon {
   readonly Engine: new (options: EngineOptions, onBatch: (json: string) => void) => Engine
   /** Tries kernel TLS on connections of its own: some milliseconds where it is there, a system call where it is not. */
   readonly probeKernelTls: () => KernelFacts
+  /** Of keys made from now on, in the whole process; answers whose AES-GCM that is here. */
+  readonly chooseAes: (choice: AesChoice) => NonNullable<RelayChoice['aes']>
+  /** GB/s that one core seals, of AES-128-GCM (0), AES-256-GCM (1) or ChaCha20-Poly1305 (2); takes that many seconds. */
+  readonly aeadSpeed: (aead: number, seconds: number) => number
   /** The version of the library that its symbols are bound to. */
   readonly openssl: string
 }

@@ -39,17 +39,24 @@ const usableCpus = availableParallelism
 
 let facts: ReturnType<Addon['probeKernelTls']> | undefined
 
+export type RecordsChoice = Pick<DataPlaneOptions, 'ktls' | 'aes'>
+
 /**
- * What of kernel TLS is used; it is probed once a process.
+ * What of kernel TLS is used, and whose AES-GCM beside it; the kernel is probed once a process.
  * @throws SidespliceError `data_plane_unavailable` where it is asked for and not there
  */
-export function requireKernelUse(addon: Addon, choice: DataPlaneOptions['ktls'] = 'auto'): KernelUse {
+export function requireKernelUse(
+  addon: Addon,
+  { ktls = 'auto', aes: choice = 'auto' }: RecordsChoice,
+): KernelUse {
+  // Before the probe: it compares the kernel with what is taken otherwise.
+  const aes = addon.chooseAes(choice)
   const probe = () => {
     facts ??= addon.probeKernelTls()
     return facts
   }
-  const use = useOfKernel(choice, probe, release())
-  if (!('unavailable' in use)) return use
+  const use = useOfKernel(ktls, probe, release())
+  if (!('unavailable' in use)) return { ...use, aes }
   throw new SidespliceError(`kernel TLS can't be used: ${use.unavailable}`, {
     source: 'data-plane',
     code: 'data_plane_unavailable',
@@ -91,6 +98,7 @@ export class NativeDataPlane implements DataPlane {
       policy,
       onListener,
       ktls,
+      aes,
       workers = usableCpus(),
       keyExchange = 'x25519',
       bufferMemory,
@@ -98,7 +106,7 @@ export class NativeDataPlane implements DataPlane {
   ) {
     this.#policy = policy
     this.#groups = groupsOf(keyExchange)
-    const { ciphers: kernelCiphers, rekeys: kernelRekeys, ...relay } = requireKernelUse(addon, ktls)
+    const { ciphers: kernelCiphers, rekeys: kernelRekeys, ...relay } = requireKernelUse(addon, { ktls, aes })
     this.relay = relay
     try {
       this.#engine = new addon.Engine(

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "tls/openssl_ptr.h"
+
 namespace sidesplice::test {
 
 namespace {
