@@ -9,6 +9,7 @@
 #include "binding/engine_object.h"
 #include "core/aead_speed.h"
 #include "core/kernel_probe.h"
+#include "core/startup_memory.h"
 #include "tls/aead.h"
 
 namespace {
@@ -39,6 +40,7 @@ Napi::Object Export(Napi::Env env, Napi::Object exports) {
                 const double seconds = info[1].As<Napi::Number>().DoubleValue();
                 return Napi::Number::New(info.Env(), sidesplice::core::AeadSpeed(aead, seconds));
               }));
+  exports.Set("letGoOfStartup", Napi::Function::New(env, [](const Napi::CallbackInfo&) { sidesplice::core::LetGoOfStartup(); }));
   // Of the library that the symbols were bound to, not of the headers.
   exports.Set("openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
   return exports;

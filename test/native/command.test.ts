@@ -9,6 +9,7 @@ import { run } from '../support/command.ts'
 import { connect } from '../support/ends.ts'
 import { mesh } from '../support/pki.ts'
 import { Folder, startPair, startSidecar } from '../support/running-sidecar.ts'
+import { until } from '../support/until.ts'
 import { worldReadable } from '../support/world-readable.ts'
 
 // proc(5): what the processor and its kernel have.
@@ -97,6 +98,18 @@ describe('AES-GCM', { concurrency: 2 }, () => {
   })
 })
 
+test('what only the start needed leaves memory, and all goes on', async t => {
+  const pair = await startPair(t)
+  const { pid } = pair.web
+  const client = connect(t, pair.webUpstream)
+  await client.echoes('before')
+  const most = residentPages(pid)
+  await until(() => residentPages(pid) < 0.8 * most, `less than 80 % of ${most} pages`, 30_000)
+  await client.echoes('behind')
+  await connect(t, pair.webUpstream).echoes('anew')
+  assert.equal((await pair.web.get('/ready')).status, 200)
+})
+
 describe('workers', { concurrency: 2 }, () => {
   test('are as many threads as are asked for, by the flag over the file', async t => {
     assert.equal(relayThreads((await startSidecar(t, { workers: '3' })).pid), 3)
@@ -133,3 +146,8 @@ describe('workers', { concurrency: 2 }, () => {
     return names.filter(name => name === 'relay').length
   }
 })
+
+/** proc_pid_statm(5). */
+function residentPages(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1])
+}

@@ -110,6 +110,8 @@ export interface Addon {
   readonly probeKernelTls: () => KernelFacts
   /** Of keys made from now on, in the whole process; answers whose AES-GCM that is here. */
   readonly chooseAes: (choice: AesChoice) => NonNullable<RelayChoice['aes']>
+  /** Takes out of memory what of Node's code and constants was needed for the start alone: some milliseconds. */
+  readonly letGoOfStartup: () => void
   /** GB/s that one core seals, of AES-128-GCM (0), AES-256-GCM (1) or ChaCha20-Poly1305 (2); takes that many seconds. */
   readonly aeadSpeed: (aead: number, seconds: number) => number
   /** The version of the library that its symbols are bound to. */

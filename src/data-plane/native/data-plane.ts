@@ -37,6 +37,10 @@ const rekeyAfterRecords = 23_000_000
 /** By the affinity mask and the quota of the process's cgroup and those above it, which libuv reads since 1.51 (Node 22.19). */
 const usableCpus = availableParallelism
 
+// The start is over by then, also where an agent answers late.
+const startupMs = 3_000
+let leavesStartup = false
+
 let facts: ReturnType<Addon['probeKernelTls']> | undefined
 
 export type RecordsChoice = Pick<DataPlaneOptions, 'ktls' | 'aes'>
@@ -61,6 +65,13 @@ export function requireKernelUse(
     source: 'data-plane',
     code: 'data_plane_unavailable',
   })
+}
+
+/** Once a process, whatever data planes it makes. */
+function leaveStartup(addon: Addon): void {
+  if (leavesStartup) return
+  leavesStartup = true
+  setTimeout(() => addon.letGoOfStartup(), startupMs).unref()
 }
 
 export class NativeDataPlane implements DataPlane {
@@ -124,6 +135,7 @@ export class NativeDataPlane implements DataPlane {
       const message = `the native data plane can't start: ${cause instanceof Error ? cause.message : cause}`
       throw new SidespliceError(message, { source: 'data-plane', code: 'data_plane_unavailable', cause })
     }
+    leaveStartup(addon)
     this.#tally = new NativeTally(this.#engine, key => this.#sockets.isListening(key))
     this.#admit = new Questions((questions, answer) => policy.admit(questions, answer))
     this.#route = new Questions((questions, answer) => policy.route(questions, answer))
