@@ -45,6 +45,7 @@ const ofTheAgent = [
   ...['agent-access', 'agent-https', 'agent-restarts', 'authorization-agent', 'flag-mode', 'not-done'],
   ...['prepared-query', 'readme', 'requests', 'self-registration', 'tokens'],
 ]
+const manyProxies = ['many-proxies', 'many-beside-consul']
 const plainBuild = '.native-build/plain'
 
 /**
@@ -103,11 +104,18 @@ export const suites: readonly Suite[] = [
   },
   {
     name: 'agent',
-    files: [...all('agent'), ...only('consul', onEitherAgent)],
+    files: [...all('agent', manyProxies), ...only('consul', onEitherAgent)],
     missing: () => [...consul(), ...programs(['strace'])],
     onBothDataPlanes: true,
     variables: { SIDESPLICE_TEST_AGENT: 'embedded' },
     ...waiting,
+  },
+  {
+    // One after the other: each has the machine's memory for dozens of processes. The numbers are settings of the tests.
+    name: 'many',
+    files: only('agent', manyProxies),
+    missing: () => [...addon(), ...consul()],
+    filesAtATime: 1,
   },
   {
     // Proxies that are started, taken over and stopped by somebody else do so on either.
