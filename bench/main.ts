@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
 import { describeMachine } from '../src/bench/machine.ts'
+import { measureAgent } from './agent.ts'
 import { checkAgainst } from './check.ts'
-import { type GrowthResults, growthTable, measureGrowth } from './growth.ts'
+import { type Growth, type GrowthResults, growthTable, measureGrowth } from './growth.ts'
 import { writePage } from './page/page.ts'
 import { missingChromium, takePicture } from './page/picture.ts'
 import { peers } from './peers/index.ts'
@@ -46,6 +47,7 @@ const program = new Command('bench')
     new Option('--scenario <name...>', 'these alone').choices([
       ...scenarios.map(({ name }) => name),
       'growth',
+      'agent',
     ]),
   )
   .addOption(new Option('--peer <name...>', 'these alone').choices(peers.map(({ name }) => name)))
@@ -61,6 +63,7 @@ async function main(): Promise<number> {
   const say = (text: string) => process.stdout.write(`${text}\n`)
   if (choices.publish) return publishLast()
   if (choices.scenario?.includes('growth')) return growth(choices)
+  if (choices.scenario?.includes('agent')) return agent(choices)
   const recorded = choices.check ? lastRecorded('run') : undefined
   if (choices.check && recorded === undefined) program.error('--check: no results are recorded')
   const plan = planOf(choices)
@@ -89,8 +92,8 @@ async function main(): Promise<number> {
   return !results.complete || results.errors.length > 0 || drifted.length > 0 ? 2 : 0
 }
 
-/** A table of its own, beside a file of its own. */
-async function growth({ quick: isQuick, rounds, seconds, out }: Choices): Promise<number> {
+async function growth(choices: Choices): Promise<number> {
+  const { quick: isQuick, rounds, seconds } = choices
   const base = isQuick ? quick : full
   const found = await measureGrowth({
     seconds: numberOf(seconds) ?? base.seconds,
@@ -99,7 +102,24 @@ async function growth({ quick: isQuick, rounds, seconds, out }: Choices): Promis
     upstreams: isQuick ? [1, 10, 100] : [1, 10, 100, 1_000],
     onProgress: what => process.stderr.write(`${what}\n`),
   })
-  const file = out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}growth-${timeOfNow()}.json`)
+  return tell('growth', found, choices)
+}
+
+async function agent(choices: Choices): Promise<number> {
+  const { quick: isQuick, seconds } = choices
+  const found = await measureAgent({
+    seconds: numberOf(seconds) ?? (isQuick ? quick : full).seconds,
+    services: isQuick ? [1, 100] : [1, 100, 1_000],
+    changes: isQuick ? 20 : 200,
+    proxies: isQuick ? 2 : 5,
+    onProgress: what => process.stderr.write(`${what}\n`),
+  })
+  return tell('agent', found, choices)
+}
+
+/** A table of its own, beside a file of its own. */
+function tell(kind: 'growth' | 'agent', found: readonly Growth[], { quick: isQuick, out }: Choices): number {
+  const file = out ?? join(resultsFolder, `${isQuick ? 'quick-' : ''}${kind}-${timeOfNow()}.json`)
   const results: GrowthResults = {
     startedAt: new Date().toISOString(),
     command: commandLine(process.argv.slice(2)),
@@ -112,11 +132,15 @@ async function growth({ quick: isQuick, rounds, seconds, out }: Choices): Promis
 }
 
 async function publishLast(): Promise<number> {
-  const [run, growth] = [lastRecorded('run'), lastRecorded('growth')]
-  if (run === undefined || growth === undefined)
-    return program.error('--publish: got no recorded run or no recorded growth, expected both')
+  const [run, growth, ofAgent] = [lastRecorded('run'), lastRecorded('growth'), lastRecorded('agent')]
+  if (run === undefined || growth === undefined || ofAgent === undefined)
+    return program.error('--publish: got no recorded run, growth or agent, expected all three')
   const results = readJson<Results>(run)
-  publish({ results, growth: readJson<GrowthResults>(growth) })
+  publish({
+    results,
+    growth: readJson<GrowthResults>(growth),
+    agent: readJson<GrowthResults>(ofAgent),
+  })
   const pageFile = run.replace(/\.json$/, '.html')
   writePage(results, pageFile)
   await picture(pageFile, pictureFile)

@@ -15,6 +15,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 export interface Recorded {
   readonly results: Results
   readonly growth: GrowthResults
+  readonly agent: GrowthResults
 }
 
 export interface Place {
@@ -39,6 +40,11 @@ export const places: readonly Place[] = [
     file: 'docs/performance.md',
     section: 'growth',
     write: ({ growth }) => `${growthMarkdown(growth.growth)}\n\n${sourceMarkdown(growth, '')}`,
+  },
+  {
+    file: 'docs/performance.md',
+    section: 'agent',
+    write: ({ agent }) => `${growthMarkdown(agent.growth)}\n\n${sourceMarkdown(agent, '')}`,
   },
 ]
 

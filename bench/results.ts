@@ -54,7 +54,7 @@ export function readJson<Content>(file: string): Content {
 }
 
 /** The last that was recorded, by the time in its name; short runs do not count. */
-export function lastRecorded(kind: 'run' | 'growth', folder = resultsFolder): string | undefined {
+export function lastRecorded(kind: 'run' | 'growth' | 'agent', folder = resultsFolder): string | undefined {
   if (!existsSync(folder)) return undefined
   const name = readdirSync(folder)
     .filter(file => file.startsWith(`${kind}-`) && file.endsWith('.json'))

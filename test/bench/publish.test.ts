@@ -10,9 +10,16 @@ import { resultsOf, throughput } from './support.ts'
 const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
 
 function recorded(): Recorded {
-  const [run, growth] = [lastRecorded('run'), lastRecorded('growth')]
-  assert.ok(run !== undefined && growth !== undefined, 'a run is recorded, and how cost grows')
-  return { results: readJson<Results>(run), growth: readJson<GrowthResults>(growth) }
+  const [run, growth, agent] = [lastRecorded('run'), lastRecorded('growth'), lastRecorded('agent')]
+  assert.ok(
+    run !== undefined && growth !== undefined && agent !== undefined,
+    'a run is recorded, how cost grows, and what the agent costs',
+  )
+  return {
+    results: readJson<Results>(run),
+    growth: readJson<GrowthResults>(growth),
+    agent: readJson<GrowthResults>(agent),
+  }
 }
 
 for (const { file, section, write } of places)
@@ -22,6 +29,7 @@ for (const { file, section, write } of places)
     const other: Recorded = {
       results: resultsOf([throughput({ 'sidesplice-native': 1, nginx: 1 })]),
       growth: { machine, command, startedAt, growth: [] },
+      agent: { machine, command, startedAt, growth: [] },
     }
     assert.notEqual(read(file), withSection(read(file), section, write(other)))
   })
