@@ -1,6 +1,6 @@
 // The endpoints of one upstream, followed at the agent: healthy instances, or the answer of a prepared query.
 import type { SidespliceError } from '../errors.ts'
-import { Alarm } from './back-off.ts'
+import { Alarm, type Clock } from './back-off.ts'
 import { followBlocking, refused } from './blocking-query.ts'
 import type { Answer, ConsulClient, Lane } from './client.ts'
 import { type Namespaced, namespaceQuery } from './namespace.ts'
@@ -19,7 +19,12 @@ export interface UpstreamFollowerOptions extends Namespaced {
   readonly onContact: (what: string) => void
   readonly signal: AbortSignal
   readonly pollMs?: number
+  /** By which the pace of questions is counted. */
+  readonly clock?: Clock
 }
+
+// An instance is often registered, checked and found healthy within a second: the third change of it is what is waited for.
+const paceMs = 250
 
 export class UpstreamFollower {
   readonly #options: UpstreamFollowerOptions
@@ -72,6 +77,8 @@ export class UpstreamFollower {
       onFailure: error => onFailure(error, `upstream ${name}`),
       onContact: () => onContact(`upstream ${name}`),
       signal,
+      paceMs,
+      clock: this.#options.clock,
       ...(this.#options.pollMs !== undefined && { pollMs: this.#options.pollMs }),
     })
   }

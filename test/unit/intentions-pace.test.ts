@@ -2,28 +2,15 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { Intentions } from '../../src/authorization/intentions.ts'
-import type { Clock } from '../../src/consul/back-off.ts'
 import { IntentionsFollower } from '../../src/consul/intentions-follower.ts'
 import { until } from '../support/until.ts'
+import { WaitingClock } from '../support/waiting-clock.ts'
 import { startWrittenMesh } from '../support/written-mesh.ts'
 
 const list = '/v1/connect/intentions'
 const match = '/v1/connect/intentions/match?name=db'
 const none = () => {}
 const changes = 10
-
-/** Time passes while somebody waits for it, and not otherwise: what a machine takes for its work is none of the pace's. */
-class WaitingClock implements Clock {
-  #now = 0
-
-  now(): number {
-    return this.#now
-  }
-
-  async pause(ms: number): Promise<void> {
-    this.#now += ms
-  }
-}
 
 test('up to 1.8, where the list announces changes, ten in a row are known in less than a second each', async t => {
   const agent = await startWrittenMesh(t)
