@@ -73,6 +73,29 @@ test('growth is measured over streams, workers, idle connections and upstreams',
   assert.match(stdout, /^start to ready, ms, by upstreams of 10 endpoints$/m)
 })
 
+test('the embedded agent is measured by calls, watches and new proxies', () => {
+  const file = join(folder, 'agent.json')
+  const { status, stdout, stderr } = bench(
+    ...['--scenario', 'agent', '--quick', '--seconds', '0.2', '--out', file],
+  )
+  assert.equal(status, 0, stdout + stderr)
+  const costs = readJson<GrowthResults>(file).growth
+  const [calls, services, proxies] = [
+    [1, 16],
+    [1, 100],
+    [1, 2],
+  ]
+  assert.deepEqual(
+    costs.map(({ points }) => points.map(([size]) => size)),
+    [calls, calls, services, services, services, services, proxies],
+  )
+  for (const { of, points } of costs)
+    assert.ok(
+      points.every(([, cost]) => cost > 0),
+      of,
+    )
+})
+
 test('a name that is no scenario is refused', () => {
   const { status, stderr } = bench('--scenario', 'bulk-sideways')
   assert.equal(status, 1)
