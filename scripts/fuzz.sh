@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20}
 shift || true
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(relay handshake certificate)
+[ ${#names[@]} -gt 0 ] || names=(relay handshake certificate ticket)
 build=.native-build/fuzz
 
 [ -f "$build/build.ninja" ] || CXX=clang++-14 cmake -G Ninja -S native -B "$build" -DSANITIZE=address -DFUZZERS=ON

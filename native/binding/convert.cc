@@ -130,6 +130,7 @@ void PutRecord(Json& json, const core::Record& record) {
   json.Number("durationMs", record.duration_ms);
   if (!record.tls_version.empty()) json.Text("tlsVersion", record.tls_version);
   if (!record.cipher.empty()) json.Text("cipher", record.cipher);
+  if (record.resumed) json.Bool("resumed", true);
   json.Bytes("detail", record.detail);
   json.Number("policyMs", record.policy_ms);
   json.Number("connectMs", record.connect_ms);

@@ -142,7 +142,8 @@ void EngineObject::SetIdentity(const Napi::CallbackInfo& info) {
   auto identity = tls::Identity::Build({.chain_pem = chain,
                                         .key_pem = std::string_view(key.Data(), key.Length()),
                                         .roots_pem = roots,
-                                        .groups = info[3].As<Napi::String>().Utf8Value()},
+                                        .groups = info[3].As<Napi::String>().Utf8Value(),
+                                        .resumption = info[4].ToBoolean().Value()},
                                        &why);
   if (identity == nullptr) {
     Napi::Error::New(info.Env(), why).ThrowAsJavaScriptException();

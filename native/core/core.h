@@ -31,6 +31,8 @@ class Core {
   /** A thread for the next handshake. */
   virtual HandshakeThread& handshakes() = 0;
   virtual tls::BeginHandshake begin_handshake() = 0;
+  /** Whether relays can take tickets: the kernel's records can't be had sealed. */
+  virtual bool takes_tickets() = 0;
   /** A peer's handshake is about to begin; `Begun` follows, from any thread, when it has had its first step or will have none. */
   virtual void Beginning() = 0;
   virtual void Begun() = 0;

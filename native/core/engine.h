@@ -87,6 +87,7 @@ class Engine final : private Core {
   Generation generation() override { return generation_.load(); }
   HandshakeThread& handshakes() override;
   tls::BeginHandshake begin_handshake() override { return options_.begin_handshake; }
+  bool takes_tickets() override { return !options_.kernel.takes_any(); }
   void Beginning() override { unbegun_++; }
   void Begun() override;
   void StartRelay(Session session, Legs legs) override;

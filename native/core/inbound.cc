@@ -43,6 +43,7 @@ class Inbound final : public Setup {
     identity_ = std::move(result.identity);
     session_.tls_version = secured_->version;
     session_.cipher = secured_->cipher;
+    session_.resumed = secured_->resumed;
     WatchDownstream();
     if (!over_) Ask();
   }

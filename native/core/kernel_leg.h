@@ -17,6 +17,7 @@ struct KernelTls {
   /** It can exchange keys. */
   bool rekeys = false;
 
+  [[nodiscard]] bool takes_any() const { return ciphers != 0; }
   [[nodiscard]] bool Takes(tls::Aead aead) const { return (ciphers >> static_cast<unsigned>(aead) & 1) != 0; }
 };
 

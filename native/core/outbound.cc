@@ -90,11 +90,14 @@ class Outbound final : public Setup {
     const std::string& name = planned_.server_name.empty() ? planned_.address.host : planned_.server_name;
     // SNI holds host names only (RFC 6066 section 3).
     const bool is_name = !ParseAddress({.host = name, .port = 0}).has_value();
+    const std::string origin = core_.takes_tickets() ? session_.spec().key + " " + FormatAddress(planned_.address) : "";
     job_ = HandshakeJob::Begin(core_.front(), core_.handshakes(), std::move(result.fd),
                                {.begin = core_.begin_handshake(),
                                 .identity = identity_,
                                 .ours = tls::Role::kClient,
-                                .peer = {.server_name = is_name ? name : "", .expect = planned_.expect},
+                                .peer = {.server_name = is_name ? name : "",
+                                         .expect = planned_.expect,
+                                         .origin = origin},
                                 .limit_ms = std::max(1.0, limit_ms_ - took_ms)},
                                [this](HandshakeResult shaken) { OnHandshake(std::move(shaken)); });
   }
@@ -150,12 +153,14 @@ class Outbound final : public Setup {
     session_.handshake_ms = session_.attempt->handshake_ms;
     session_.tls_version = secured_->version;
     session_.cipher = secured_->cipher;
+    session_.resumed = secured_->resumed;
     session_.shared->SetPeer(uri_);
     over_ = true;
     core_.StartRelay(std::move(session_), {.plain = std::move(downstream_),
                                            .tls = std::move(upstream_),
                                            .read = std::move(secured_->read),
-                                           .write = std::move(secured_->write)});
+                                           .write = std::move(secured_->write),
+                                           .tickets = std::move(secured_->tickets)});
     core_.Release(this);
   }
 

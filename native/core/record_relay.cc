@@ -31,6 +31,8 @@ RecordRelay::RecordRelay(const Home& home, Session session, Legs legs, OnEnd on_
   session_.relay = "records";
   read_->KeepFromKernel();
   write_->KeepFromKernel();
+  if (legs.tickets != nullptr)
+    tickets_ = std::make_unique<TicketWatch>(home.reactor, std::move(legs.tickets), [this] { tickets_.reset(); });
 }
 
 Relay::Progress RecordRelay::PumpOut(size_t* budget) {
@@ -194,9 +196,11 @@ bool RecordRelay::TakeRecords(std::span<uint8_t> received) {
     // Every record is protected by now, so TLS 1.3 has one outer type (RFC 8446 section 5.2).
     if (read_->version() == tls::Version::kTls13 && outer != tls::ContentType::kApplicationData)
       return DeliverPlain() && Refuse(tls::Alert::kUnexpectedMessage);
+    if (tickets_ != nullptr) tickets_->Hold(received.first(whole));
     const tls::Opened opened = read_->Open(received.first(whole));
     if (opened.refused) return DeliverPlain() && Refuse(opened.alert);
     if (!sorter_.Sort(opened.type, opened.payload, *this)) return false;
+    if (tickets_ != nullptr && !tickets_->Tell(opened.type)) tickets_.reset();
     received = received.subspan(whole);
   }
   if (!tls_.ended) partial_.Append(received);
@@ -249,6 +253,8 @@ bool RecordRelay::OnAlert(uint8_t alert) {
 }
 
 bool RecordRelay::OnKeyUpdate(bool asks) {
+  // What follows is not for the SSL, which would answer too.
+  tickets_.reset();
   if (!read_->Update()) return Broke(false, "the key could not be exchanged");
   // One answer at most waits to be sent: it stands for all that were asked for meanwhile. Behind close_notify there is none.
   if (!asks || key_update_queued_ || close_notify_sent_) return true;
@@ -273,6 +279,7 @@ void RecordRelay::ResetTls(double limit_ms) { home_.lingering.Reset(std::move(tl
 
 void RecordRelay::Rest() {
   Relay::Rest();
+  tickets_.reset();
   read_->Rest();
   write_->Rest();
 }
@@ -282,6 +289,8 @@ void RecordRelay::MoveTo(BufferLedger* ledger) {
   to_tls_.MoveTo(ledger);
   partial_.MoveTo(ledger);
   sorter_.MoveTo(ledger);
+  // Its timer is the thread's that it leaves.
+  tickets_.reset();
 }
 
 }  // namespace sidesplice::core

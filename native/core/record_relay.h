@@ -6,6 +6,7 @@
 
 #include "core/record_sorter.h"
 #include "core/relay.h"
+#include "core/ticket_watch.h"
 
 namespace sidesplice::core {
 
@@ -49,6 +50,8 @@ class RecordRelay final : public Relay, private RecordReader {
   /** Sealed records for the peer, and a record of which a part has come. */
   Pending to_tls_;
   Pending partial_;
+  /** While tickets of the peer may come. */
+  std::unique_ptr<TicketWatch> tickets_;
   bool large_reads_out_ = false;
   /** A record that is not whole has been waited for. */
   bool waited_ = false;

@@ -61,7 +61,7 @@ bool RecordSorter::SortMessage(uint8_t type, std::span<const uint8_t> body, bool
     if (type != kHelloRequest && type != kClientHello) return reader.OnForbidden(tls::Alert::kUnexpectedMessage);
     return reader.OnRenegotiation();
   }
-  // A ticket is for clients, and we resume nothing.
+  // A ticket is for clients; one that is of use was given on as it came (TicketWatch).
   if (type == kNewSessionTicket && peer_is_server_) return true;
   if (type != kKeyUpdate) return reader.OnForbidden(tls::Alert::kUnexpectedMessage);
   // RFC 8446 section 4.6.3, and 5.1: what follows is under another key.

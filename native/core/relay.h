@@ -22,6 +22,7 @@
 #include "sys/fd.h"
 #include "tls/alert.h"
 #include "tls/record_key.h"
+#include "tls/ticket_taker.h"
 
 namespace sidesplice::core {
 
@@ -55,6 +56,8 @@ struct Legs {
   sys::Fd tls;
   std::unique_ptr<tls::RecordKey> read;
   std::unique_ptr<tls::RecordKey> write;
+  /** Where the peer may send tickets, which are to be taken. */
+  std::unique_ptr<tls::TicketTaker> tickets = {};
 };
 
 class Relay : public Slumber::Sleeper {

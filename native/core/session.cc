@@ -84,6 +84,7 @@ Record Session::RecordOf(std::string reason, std::optional<std::string> detail) 
           .attempts = std::move(attempts),
           .tls_version = std::move(tls_version),
           .cipher = std::move(cipher),
+          .resumed = resumed,
           .relay = relay,
           .spliced_bytes = spliced_bytes,
           .policy_ms = policy_ms,

@@ -69,6 +69,8 @@ struct Session {
   std::optional<double> handshake_ms;
   std::string tls_version;
   std::string cipher;
+  /** Its handshake was by a session of an earlier connection. */
+  bool resumed = false;
   /** What moves its bytes, a literal. */
   const char* relay = "records";
   uint64_t spliced_bytes = 0;

@@ -103,6 +103,7 @@ struct Record {
   std::vector<AttemptRecord> attempts;
   std::string tls_version;
   std::string cipher;
+  bool resumed = false;
   const char* relay = "";
   /** Of its payload, both ways: what the kernel moved from socket to socket. */
   uint64_t spliced_bytes = 0;

@@ -152,6 +152,8 @@ void TakeNotice(int event) {
   Retried([&] { return calls->read(event, &count, sizeof(count)); });
 }
 
+int64_t WallSeconds() { return static_cast<int64_t>(ClockMs(CLOCK_REALTIME) / 1000); }
+
 double ClockMs(clockid_t clock) {
   timespec now{};
   calls->clock_gettime(clock, &now);

@@ -73,6 +73,8 @@ void Notify(int event);
 void TakeNotice(int event);
 /** Milliseconds of a clock, CLOCK_MONOTONIC or CLOCK_REALTIME. */
 double ClockMs(clockid_t clock);
+/** Seconds since the epoch. */
+int64_t WallSeconds();
 /** Has the allocator give back what it keeps (malloc_trim(3)). */
 void TrimHeap();
 

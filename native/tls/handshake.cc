@@ -8,24 +8,22 @@
 #include <cctype>
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "sys/calls.h"
 #include "tls/alert.h"
 #include "tls/key_schedule.h"
+#include "tls/ticket_taker.h"
+#include "tls/wire.h"
 
 namespace sidesplice::tls {
 
 namespace {
 
-// A Finished message of TLS 1.2 as a GCM record: header, explicit nonce, message header and 12 bytes, tag.
-constexpr size_t kFinished12Bytes = kHeaderBytes + kExplicitNonceBytes + 16 + kTagBytes;
 constexpr size_t kRandomBytes = 32;
 constexpr size_t kMaxMasterKeyBytes = 48;
 
-/** As Node names it, so that both data planes say the same: `http request` is ERR_SSL_HTTP_REQUEST. */
 // What a peer wrote into its certificate goes to a log line: cut.
 constexpr size_t kLongestShown = 300;
 
@@ -35,6 +33,7 @@ std::string Joined(const std::vector<std::string>& parts, const char* between) {
   return text;
 }
 
+/** As Node names it, so that both data planes say the same: `http request` is ERR_SSL_HTTP_REQUEST. */
 std::string ReasonOf(unsigned long code) {
   const char* reason = ERR_reason_error_string(code);
   if (reason == nullptr) return "error " + std::to_string(code);
@@ -44,106 +43,14 @@ std::string ReasonOf(unsigned long code) {
   return name;
 }
 
+bool Proves(const X509* leaf, const std::vector<std::string>& expect) {
+  return expect.empty() || std::find(expect.begin(), expect.end(), ProvedId(UriSansOf(leaf))) != expect.end();
+}
+
 }  // namespace
 
-/** The socket under an SSL, and what passes that OpenSSL does not tell. */
-struct Handshake::Wire {
-  int fd = -1;
-  uint64_t bytes_read = 0;
-  int last_error = 0;
-  bool ended = false;
-  /** The last bytes written: a Finished of TLS 1.2 holds the explicit nonce that ours go on from. */
-  std::array<uint8_t, kFinished12Bytes> tail{};
-  size_t tail_bytes = 0;
-  Secret client;
-  Secret server;
-  std::vector<std::string> expect;
-  /** What it proves instead. */
-  std::string unexpected;
-
-  void NoteWritten(const uint8_t* data, size_t bytes) {
-    if (bytes >= tail.size()) {
-      std::memcpy(tail.data(), data + bytes - tail.size(), tail.size());
-      tail_bytes = tail.size();
-      return;
-    }
-    const size_t kept = std::min(tail_bytes, tail.size() - bytes);
-    std::memmove(tail.data(), tail.data() + tail_bytes - kept, kept);
-    std::memcpy(tail.data() + kept, data, bytes);
-    tail_bytes = kept + bytes;
-  }
-
-  static int Read(BIO* bio, char* into, size_t bytes, size_t* got) {
-    auto* wire = static_cast<Wire*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
-    const ssize_t result = sys::Receive(wire->fd, into, bytes);
-    if (result > 0) {
-      wire->bytes_read += static_cast<uint64_t>(result);
-      *got = static_cast<size_t>(result);
-      return 1;
-    }
-    if (result == -EAGAIN) BIO_set_retry_read(bio);
-    else if (result == 0) wire->ended = true;
-    else wire->last_error = static_cast<int>(-result);
-    return 0;
-  }
-
-  static int Write(BIO* bio, const char* from, size_t bytes, size_t* sent) {
-    auto* wire = static_cast<Wire*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
-    const ssize_t result = sys::Send(wire->fd, from, bytes);
-    if (result >= 0) {
-      wire->NoteWritten(reinterpret_cast<const uint8_t*>(from), static_cast<size_t>(result));
-      *sent = static_cast<size_t>(result);
-      return 1;
-    }
-    if (result == -EAGAIN) BIO_set_retry_write(bio);
-    else wire->last_error = static_cast<int>(-result);
-    return 0;
-  }
-
-  static long Control(BIO* bio, int command, long, void*) {
-    const auto* wire = static_cast<const Wire*>(BIO_get_data(bio));
-    if (command == BIO_CTRL_FLUSH) return 1;
-    return command == BIO_CTRL_EOF && wire->ended ? 1 : 0;
-  }
-
-  static BIO_METHOD* Method() {
-    static BIO_METHOD* const kMethod = [] {
-      BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sidesplice socket");
-      BIO_meth_set_read_ex(method, Read);
-      BIO_meth_set_write_ex(method, Write);
-      BIO_meth_set_ctrl(method, Control);
-      return method;
-    }();
-    return kMethod;
-  }
-
-  /** A line of the key log: label, client random, secret (SSLKEYLOGFILE's format). */
-  void NoteSecret(std::string_view line) {
-    const size_t first = line.find(' ');
-    const size_t last = line.rfind(' ');
-    if (first == std::string_view::npos || last == first) return;
-    const std::string_view label = line.substr(0, first);
-    Secret* secret = label == "CLIENT_TRAFFIC_SECRET_0"   ? &client
-                     : label == "SERVER_TRAFFIC_SECRET_0" ? &server
-                                                          : nullptr;
-    if (secret == nullptr) return;
-    const std::string_view hex = line.substr(last + 1);
-    size_t bytes = 0;
-    const auto digit = [](char letter) -> uint8_t {
-      return static_cast<uint8_t>(letter <= '9' ? letter - '0' : (letter | 0x20) - 'a' + 10);
-    };
-    for (size_t at = 0; at + 1 < hex.size() && bytes < secret->bytes.size(); at += 2)
-      secret->bytes[bytes++] = static_cast<uint8_t>(digit(hex[at]) << 4 | digit(hex[at + 1]));
-    secret->size = bytes;
-  }
-
-};
-
 void Handshake::NoteKeyLogLine(const SSL* ssl, const char* line) {
-  auto* wire = static_cast<Wire*>(SSL_get_app_data(ssl));
-  if (wire != nullptr) wire->NoteSecret(line);
+  if (Wire* wire = Wire::Of(ssl); wire != nullptr) wire->NoteKeyLogLine(line);
 }
 
 namespace {
@@ -194,6 +101,12 @@ Keys Keys12(SSL* ssl, const Suite& suite, uint64_t next_nonce) {
   return keys;
 }
 
+/** A client that resumes has said it before. */
+X509StackPtr Presented(const SSL* ssl) {
+  if (SSL_is_server(ssl) == 1 && SSL_session_reused(ssl) == 1) return PresentedBefore(SSL_get_session(ssl));
+  return X509StackPtr(X509_chain_up_ref(SSL_get_peer_cert_chain(ssl)));
+}
+
 }  // namespace
 
 std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> identity, Role ours, int fd, Peer peer) {
@@ -201,50 +114,69 @@ std::unique_ptr<Handshake> Handshake::Begin(std::shared_ptr<const Identity> iden
   std::unique_ptr<Handshake> handshake(new Handshake());
   handshake->identity_ = std::move(identity);
   handshake->ssl_ = SslPtr(SSL_new(handshake->identity_->context()));
-  BIO* bio = BIO_new(Wire::Method());
-  if (handshake->ssl_ == nullptr || bio == nullptr) {
-    BIO_free(bio);
-    return nullptr;
-  }
-  handshake->wire_ = std::make_unique<Wire>();
-  handshake->wire_->fd = fd;
+  handshake->wire_ = std::make_unique<Wire>(fd);
   handshake->wire_->expect = std::move(peer.expect);
-  BIO_set_data(bio, handshake->wire_.get());
-  BIO_set_init(bio, 1);
+  handshake->wire_->identity = handshake->identity_.get();
   SSL* ssl = handshake->ssl_.get();
-  SSL_set_bio(ssl, bio, bio);
-  SSL_set_app_data(ssl, handshake->wire_.get());
+  if (ssl == nullptr || !handshake->wire_->AttachTo(ssl)) return nullptr;
   if (ours == Role::kServer) {
     SSL_set_accept_state(ssl);
   } else {
     SSL_set_connect_state(ssl);
     if (!peer.server_name.empty()) SSL_set_tlsext_host_name(ssl, peer.server_name.c_str());
+    // Where TLS 1.2 is agreed on, nothing is resumed.
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    if (handshake->identity_->resumes() && !peer.origin.empty()) handshake->OfferSession(peer);
   }
   return handshake;
 }
 
 Handshake::Handshake() = default;
 
-Handshake::~Handshake() = default;
+Handshake::~Handshake() {
+  // Not done, for whatever reason: the next attempt is without what this one has offered, and all that is as old.
+  if (wire_ != nullptr && wire_->offered) identity_->sessions().Drop(wire_->place);
+}
 
-uint64_t Handshake::bytes_read() const { return wire_->bytes_read; }
+uint64_t Handshake::bytes_read() const { return wire_ != nullptr ? wire_->bytes_read() : bytes_read_; }
+
+/** A session that is resumed has no certificate in it: that its server was one of those expected is looked at before it is offered. */
+void Handshake::OfferSession(const Peer& peer) {
+  std::string place = peer.origin + '\n' + peer.server_name + '\n' + Joined(wire_->expect, " ");
+  if (identity_->sessions().IsShunned(place)) return;
+  wire_->place = std::move(place);
+  SessionCache::Kept kept = identity_->sessions().Take(wire_->place, sys::WallSeconds());
+  if (kept.session == nullptr || !identity_->verified().Holds(kept.proof.chain, sys::WallSeconds())) return;
+  const X509* leaf = SSL_SESSION_get0_peer(kept.session.get());
+  if (leaf == nullptr || !Proves(leaf, wire_->expect) || SSL_set_session(ssl_.get(), kept.session.get()) != 1) return;
+  wire_->proof = kept.proof;
+  wire_->offered = true;
+}
 
 Handshake::Step Handshake::Advance() {
   const ErrorScope errors;
   const int result = SSL_do_handshake(ssl_.get());
-  if (result == 1) return Step::kDone;
+  if (result == 1) {
+    // The server has nothing of ours any more, or has other keys: what else is kept for it is as old.
+    if (wire_->offered && SSL_session_reused(ssl_.get()) != 1) identity_->sessions().Drop(wire_->place);
+    wire_->offered = false;
+    return Step::kDone;
+  }
   const int error = SSL_get_error(ssl_.get(), result);
   if (error == SSL_ERROR_WANT_READ) return Step::kWantRead;
   if (error == SSL_ERROR_WANT_WRITE) return Step::kWantWrite;
   NoteFailure(error);
+  // A server that gives tickets and takes offence at them would fail every other connection (SSL_CTX_set_session_id_context(3) has a way to do so).
+  // One that is another by now, or has gone, is not it.
+  const bool offended = fault_ == HandshakeFault::kAlert || fault_ == HandshakeFault::kProtocol;
+  if (wire_->offered && offended) identity_->sessions().Shun(wire_->place);
   return Step::kFailed;
 }
 
 bool Handshake::Accepts(const SSL* ssl, const X509* leaf) {
-  auto* wire = static_cast<Wire*>(SSL_get_app_data(ssl));
-  if (wire == nullptr || wire->expect.empty()) return true;
+  Wire* wire = Wire::Of(ssl);
+  if (wire == nullptr || Proves(leaf, wire->expect)) return true;
   const std::vector<std::string> uris = UriSansOf(leaf);
-  if (std::find(wire->expect.begin(), wire->expect.end(), ProvedId(uris)) != wire->expect.end()) return true;
   const std::string got = uris.empty() ? "no URI SAN" : Joined(uris, " ").substr(0, kLongestShown);
   wire->unexpected = "got " + got + ", expected " + Joined(wire->expect, " or ");
   return false;
@@ -276,9 +208,9 @@ void Handshake::NoteFailure(int ssl_error) {
     detail_ = "alert " + AlertName(alert_);
     return;
   }
-  if (wire_->ended || wire_->last_error != 0 || ssl_error == SSL_ERROR_SYSCALL) {
+  if (wire_->ended() || wire_->last_error() != 0 || ssl_error == SSL_ERROR_SYSCALL) {
     fault_ = HandshakeFault::kClosed;
-    detail_ = wire_->last_error != 0 ? sys::ErrorName(wire_->last_error) : "closed by the peer";
+    detail_ = wire_->last_error() != 0 ? sys::ErrorName(wire_->last_error()) : "closed by the peer";
     return;
   }
   detail_ = ReasonOf(code);
@@ -290,24 +222,22 @@ std::unique_ptr<Secured> Handshake::Take() {
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   const Suite suite = SuiteOf(cipher);
   const bool is13 = SSL_version(ssl) == TLS1_3_VERSION;
+  const bool server = SSL_is_server(ssl) == 1;
   // Without read-ahead the socket stands at the end of a record, and nothing that was read waits in OpenSSL.
   if (!suite.known || SSL_has_pending(ssl) != 0) return nullptr;
   Keys keys;
   if (is13) {
     const auto secret_bytes = static_cast<size_t>(EVP_MD_get_size(suite.digest));
-    if (wire_->client.size != secret_bytes || wire_->server.size != secret_bytes) return nullptr;
-    keys.client = RecordKey::ForTls13(suite.aead, suite.digest, wire_->client);
-    keys.server = RecordKey::ForTls13(suite.aead, suite.digest, wire_->server);
+    if (wire_->client_secret().size != secret_bytes || wire_->server_secret().size != secret_bytes) return nullptr;
+    keys.client = RecordKey::ForTls13(suite.aead, suite.digest, wire_->client_secret());
+    keys.server = RecordKey::ForTls13(suite.aead, suite.digest, wire_->server_secret());
+    if (keys.server != nullptr && server) keys.server->Skip(wire_->records_behind_flight());
   } else {
     // OpenSSL begins the explicit nonce at a random value: ours go on from the one in our own Finished.
-    uint64_t nonce = 0;
-    if (wire_->tail_bytes == kFinished12Bytes)
-      for (size_t at = 0; at < kExplicitNonceBytes; at++) nonce = nonce << 8 | wire_->tail[kHeaderBytes + at];
-    keys = Keys12(ssl, suite, nonce + 1);
+    keys = Keys12(ssl, suite, wire_->last_explicit_nonce() + 1);
   }
   if (keys.client == nullptr || keys.server == nullptr) return nullptr;
   auto secured = std::make_unique<Secured>();
-  const bool server = SSL_is_server(ssl) == 1;
   secured->read = std::move(server ? keys.client : keys.server);
   secured->write = std::move(server ? keys.server : keys.client);
   // The client may have asked for shorter records; OpenSSL has granted it.
@@ -318,7 +248,11 @@ std::unique_ptr<Secured> Handshake::Take() {
   secured->cipher = SSL_CIPHER_standard_name(cipher);
   X509Ptr leaf(SSL_get1_peer_certificate(ssl));
   if (leaf == nullptr) return nullptr;
-  secured->peer = ReadPeerCertificate(std::move(leaf), X509StackPtr(X509_chain_up_ref(SSL_get_peer_cert_chain(ssl))));
+  secured->resumed = SSL_session_reused(ssl) == 1;
+  secured->peer = ReadPeerCertificate(std::move(leaf), Presented(ssl));
+  bytes_read_ = wire_->bytes_read();
+  if (is13 && !wire_->place.empty() && identity_->sessions().Await())
+    secured->tickets = std::make_unique<TicketTaker>(identity_, std::move(wire_), std::move(ssl_));
   return secured;
 }
 

@@ -9,6 +9,7 @@
 #include "tls/identity.h"
 #include "tls/peer_certificate.h"
 #include "tls/record_key.h"
+#include "tls/ticket_taker.h"
 
 namespace sidesplice::tls {
 
@@ -20,6 +21,10 @@ struct Secured {
   std::string version;
   /** The suite's name in the standards. */
   std::string cipher;
+  /** By a session of an earlier connection: the peer has shown its certificate there. */
+  bool resumed = false;
+  /** A client's: what may come first. */
+  std::unique_ptr<TicketTaker> tickets;
 };
 
 enum class HandshakeFault : uint8_t {
@@ -43,6 +48,8 @@ class Handshake {
     std::string server_name;
     /** The SPIFFE IDs of which it must prove one, before anything of ours is finished; none are looked at where this is empty. */
     std::vector<std::string> expect;
+    /** What a server's sessions belong to, its address among it: a client resumes none, and keeps none, where it is empty. */
+    std::string origin = {};
   };
 
   /** Null where OpenSSL has no memory. */
@@ -75,10 +82,11 @@ class Handshake {
   std::string detail_;
 
  private:
-  struct Wire;
-
+  void OfferSession(const Peer& peer);
   void NoteFailure(int ssl_error);
 
+  /** Where these two have gone on to take tickets it is kept. */
+  uint64_t bytes_read_ = 0;
   std::unique_ptr<Wire> wire_;
   SslPtr ssl_;
 };

@@ -3,11 +3,11 @@
 
 #include <openssl/pem.h>
 
-#include <ctime>
 
 #include <algorithm>
 #include <vector>
 
+#include "sys/calls.h"
 #include "tls/handshake.h"
 
 namespace sidesplice::tls {
@@ -86,6 +86,10 @@ std::string Fingerprint(const X509* certificate) {
   return std::string(reinterpret_cast<const char*>(digest), bytes);
 }
 
+bool DigestOf(const std::string& text, VerifiedChains::Digest* into) {
+  return EVP_Digest(text.data(), text.size(), into->data(), nullptr, EVP_sha256(), nullptr) == 1;
+}
+
 /** What a peer presented: how many bytes of certificates, and the digest of them all with what else the verdict hangs on. */
 struct Presented {
   int bytes = 0;
@@ -133,7 +137,7 @@ int64_t SecondsLeft(const STACK_OF(X509) * chain) {
 
 }  // namespace
 
-bool Identity::Holds(X509_STORE_CTX* context, Role peer) const {
+bool Identity::Holds(X509_STORE_CTX* context, Role peer, Proof* proof) const {
   X509* leaf = X509_STORE_CTX_get0_cert(context);
   const Presented presented = LookAt(leaf, X509_STORE_CTX_get0_untrusted(context), peer);
   const auto refused = [&](int fault) {
@@ -142,21 +146,29 @@ bool Identity::Holds(X509_STORE_CTX* context, Role peer) const {
   };
   if (presented.bytes > kMaxCertificateBytes) return refused(X509_V_ERR_CERT_CHAIN_TOO_LONG);
   if ((X509_get_extension_flags(leaf) & EXFLAG_CA) != 0) return refused(X509_V_ERR_INVALID_CA);
-  const int64_t now = time(nullptr);
-  if (presented.digested && verified_.Holds(presented.digest, now)) {
+  const int64_t now = sys::WallSeconds();
+  proof->chain = presented.digest;
+  proof->bytes = presented.bytes;
+  proof->until = presented.digested ? verified_.HeldUntil(presented.digest, now) : 0;
+  if (proof->until != 0) {
     X509_STORE_CTX_set_error(context, X509_V_OK);
     return true;
   }
   if (X509_verify_cert(context) != 1) return false;
-  if (presented.digested)
+  if (presented.digested) {
     verified_.Remember(presented.digest, now, now + SecondsLeft(X509_STORE_CTX_get0_chain(context)));
+    proof->until = verified_.HeldUntil(presented.digest, now);
+  }
   return true;
 }
 
 int Identity::VerifyInHandshake(X509_STORE_CTX* context, void* identity) {
-  const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
   const Role peer = SSL_is_server(ssl) == 1 ? Role::kClient : Role::kServer;
-  if (!static_cast<const Identity*>(identity)->Holds(context, peer)) return 0;
+  const auto* self = static_cast<const Identity*>(identity);
+  Proof proof;
+  if (!self->Holds(context, peer, &proof)) return 0;
+  if (self->resumes()) NoteProof(ssl, proof);
   // Before our own Finished goes out: a peer that is not the one must not take us for connected.
   if (Handshake::Accepts(ssl, X509_STORE_CTX_get0_cert(context))) return 1;
   X509_STORE_CTX_set_error(context, X509_V_ERR_APPLICATION_VERIFICATION);
@@ -177,7 +189,7 @@ std::shared_ptr<const Identity> Identity::Build(const Parts& parts, std::string*
   SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION);
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                    SSL_OP_NO_COMPRESSION | kNoTxCertificateCompression | kNoRxCertificateCompression);
-  // Nothing is resumed; and a ticket would be a record under a key that is ours by then.
+  // Until resumption is switched on.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
   SSL_CTX_set_max_cert_list(context, kMaxCertificateMessageBytes);
@@ -198,6 +210,8 @@ std::shared_ptr<const Identity> Identity::Build(const Parts& parts, std::string*
   std::sort(fingerprints.begin(), fingerprints.end());
   for (const std::string& fingerprint : fingerprints) identity->trust_ += fingerprint;
 
+  if (!DigestOf(identity->trust_, &identity->trust_digest_)) return refused("digest of roots");
+
   // Any listed root is an anchor, self-signed or not.
   X509_VERIFY_PARAM* rules = X509_STORE_get0_param(identity->roots_.get());
   X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN);
@@ -210,6 +224,8 @@ std::shared_ptr<const Identity> Identity::Build(const Parts& parts, std::string*
   // Every handshake holds its identity, and its SSL the context: neither outlives what this points to.
   SSL_CTX_set_cert_verify_callback(context, VerifyInHandshake, identity.get());
   SSL_CTX_set_keylog_callback(context, Handshake::NoteKeyLogLine);
+  identity->resumes_ = parts.resumption;
+  if (parts.resumption && !EnableResumption(context, identity.get())) return refused("resumption");
   return identity;
 }
 
@@ -222,7 +238,8 @@ int Identity::Verify(X509* leaf, STACK_OF(X509) * presented, Role peer) const {
   X509_VERIFY_PARAM* rules = X509_STORE_CTX_get0_param(context.get());
   X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN);
   X509_VERIFY_PARAM_set_depth(rules, kMaxIntermediates);
-  if (Holds(context.get(), peer)) return X509_V_OK;
+  Proof proof;
+  if (Holds(context.get(), peer, &proof)) return X509_V_OK;
   const int error = X509_STORE_CTX_get_error(context.get());
   return error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
 }

@@ -73,6 +73,11 @@ class RecordKey {
   [[nodiscard]] size_t max_body() const { return version_ == Version::kTls13 ? kMaxBody13Bytes : kMaxBody12Bytes; }
   /** How many records were sealed or opened under the key of now. */
   [[nodiscard]] uint64_t records() const { return records_; }
+  /** So many were sealed under it before it came to be ours. */
+  void Skip(uint64_t records) {
+    sequence_ += records;
+    records_ += records;
+  }
   [[nodiscard]] bool is_gcm() const { return aead_ != Aead::kChaCha20Poly1305; }
 
   /**

@@ -5,11 +5,11 @@
 
 namespace sidesplice::tls {
 
-bool VerifiedChains::Holds(const Digest& chain, int64_t now) const {
+int64_t VerifiedChains::HeldUntil(const Digest& chain, int64_t now) const {
   const std::lock_guard lock(mutex_);
   const auto found = chains_.find(chain);
   // A clock that was set back may stand before a NotBefore that it had passed.
-  return found != chains_.end() && now >= found->second.from && now < found->second.until;
+  return found != chains_.end() && now >= found->second.from && now < found->second.until ? found->second.until : 0;
 }
 
 void VerifiedChains::Remember(const Digest& chain, int64_t now, int64_t until) {

@@ -23,7 +23,9 @@ class VerifiedChains {
   explicit VerifiedChains(size_t most = kMost) : most_(most) {}
 
   /** Times are seconds since the epoch. From any thread, as all of these. */
-  [[nodiscard]] bool Holds(const Digest& chain, int64_t now) const;
+  [[nodiscard]] bool Holds(const Digest& chain, int64_t now) const { return HeldUntil(chain, now) != 0; }
+  /** Until when it is remembered; 0 where it is not. */
+  [[nodiscard]] int64_t HeldUntil(const Digest& chain, int64_t now) const;
   /** From `now` to `until`, or for as long as one is remembered at most. The oldest goes where there is no room. */
   void Remember(const Digest& chain, int64_t now, int64_t until);
   [[nodiscard]] size_t size() const;

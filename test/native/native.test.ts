@@ -21,15 +21,15 @@ interface Variant {
 const variants: readonly Variant[] = [
   { name: 'plain', sanitize: '', schedules: 100_000 },
   { name: 'address', sanitize: 'address', schedules: 5_000 },
-  // What is of one thread has no race: the reactor, the relay, what it may own, workers and handshake threads, the engine under load
-  // and its failing calls.
+  // What is of one thread has no race: the reactor, the relay, what it may own, workers and handshake threads, what handshakes of many
+  // threads share, the engine under load and its failing calls.
   {
     name: 'thread',
     sanitize: 'thread',
-    only: '*reactor_test*,*relay_*test*,*buffer_memory_test*,*engine_test*,*faults_test*,*worker_test*,*handshake_thread_test*',
+    only: '*reactor_test*,*relay_*test*,*buffer_memory_test*,*engine_test*,*faults_test*,*worker_test*,*handshake_thread_test*,*ticket*_test*',
   },
 ]
-const fuzzers = ['relay', 'handshake', 'certificate'] as const
+const fuzzers = ['relay', 'handshake', 'certificate', 'ticket'] as const
 const fuzzSeconds = Number(process.env.SIDESPLICE_FUZZ_SECONDS ?? '20')
 /** SIDESPLICE_SEED as the C++ tests have it, or a fixed one: each run of the same code is the same run. */
 const firstSeed = Number(process.env.SIDESPLICE_SEED ?? '1')

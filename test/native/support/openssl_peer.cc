@@ -9,11 +9,20 @@ namespace sidesplice::test {
 
 namespace {
 
+constexpr unsigned kTicketRequest = 58;
+
 int TakeAny(int, X509_STORE_CTX*) { return 1; }
+
+int AddAsked(SSL*, unsigned, unsigned, const unsigned char** out, size_t* bytes, X509*, size_t, int*, void* asks) {
+  const Bytes& body = *static_cast<const Bytes*>(asks);
+  *out = body.data();
+  *bytes = body.size();
+  return body.empty() ? 0 : 1;
+}
 
 }  // namespace
 
-OpensslPeer::OpensslPeer(PeerOptions options, int fd) : context_(SSL_CTX_new(TLS_method())), fd_(fd) {
+OpensslPeer::OpensslPeer(PeerOptions options, int fd) : asks_(std::move(options.asks)), context_(SSL_CTX_new(TLS_method())), fd_(fd) {
   SSL_CTX* context = context_.get();
   SSL_CTX_set_min_proto_version(context, options.version);
   SSL_CTX_set_max_proto_version(context, options.version);
@@ -37,10 +46,23 @@ OpensslPeer::OpensslPeer(PeerOptions options, int fd) : context_(SSL_CTX_new(TLS
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, TakeAny);
   }
   SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
+  if (options.has_context) SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>("test"), 4);
+  unsigned char keys[80] = {7};
+  if (options.role == tls::Role::kClient)
+    SSL_CTX_add_custom_ext(context, kTicketRequest, SSL_EXT_CLIENT_HELLO, AddAsked, nullptr, &asks_, nullptr, nullptr);
+  if (options.remembers) SSL_CTX_set_tlsext_ticket_keys(context, keys, sizeof(keys));
   ssl_ = tls::SslPtr(SSL_new(context));
   SSL_set_fd(ssl_.get(), fd);
   if (options.role == tls::Role::kServer) SSL_set_accept_state(ssl_.get());
   else SSL_set_connect_state(ssl_.get());
+  if (options.session != nullptr) SSL_set_session(ssl_.get(), options.session);
+}
+
+void OpensslPeer::ReadTickets() {
+  ERR_clear_error();
+  uint8_t byte = 0;
+  size_t got = 0;
+  if (WaitFor(fd_, POLLIN)) Note(SSL_peek_ex(ssl_.get(), &byte, 1, &got));
 }
 
 /** True where it went well; waiting is no failure. */

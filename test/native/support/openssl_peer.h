@@ -24,11 +24,23 @@ struct PeerOptions {
   /** Records are padded to a multiple of it; TLS 1.3. */
   size_t padding = 0;
   size_t tickets = 0;
+  /** A server's tickets are of one key, whichever context gave them. */
+  bool remembers = false;
+  /** A session id context, without which a server can't resume where it asks for certificates. */
+  bool has_context = true;
+  /** What a client's ticket_request says (RFC 9149); none is sent where it is empty. */
+  Bytes asks = {1, 1};
+  /** Offered by a client; not owned. */
+  SSL_SESSION* session = nullptr;
 };
 
 class OpensslPeer {
  public:
   OpensslPeer(PeerOptions options, int fd);
+  /** As after a clean end: what it has been given may be resumed. */
+  ~OpensslPeer() { SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); }
+  OpensslPeer(const OpensslPeer&) = delete;
+  OpensslPeer& operator=(const OpensslPeer&) = delete;
 
   [[nodiscard]] SSL* ssl() const { return ssl_.get(); }
   /** One step; true when it is done. */
@@ -42,10 +54,13 @@ class OpensslPeer {
   Bytes Read(size_t bytes);
   /** Reads until the stream fails: `reason` is of the first failure. False where nothing comes. */
   bool WaitForAlert();
+  /** Reads what is there, of which no byte is data: tickets. */
+  void ReadTickets();
 
  private:
   bool Note(int result);
 
+  Bytes asks_;
   tls::SslCtxPtr context_;
   tls::SslPtr ssl_;
   int fd_;

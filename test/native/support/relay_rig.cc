@@ -50,13 +50,14 @@ RelayRig::RelayRig(RigOptions options) : memory_(options.buffer_memory), pipes_(
   auto legs = std::make_shared<core::Legs>();
   std::tie(legs->plain, app) = TcpPair();
   std::tie(legs->tls, peer.fd) = TcpPair();
+  legs->tickets = std::move(options.tickets);
   std::tie(legs->read, peer.write) = KeyPair(options.version, options.aead, 1);
   std::tie(legs->write, peer.read) = KeyPair(options.version, options.aead, 2);
   if (reactor_.Start("rig", 0) != 0) {
     std::fputs("no reactor\n", stderr);
     std::abort();
   }
-  OnThread([this, legs, options] {
+  OnThread([this, legs, &options] {
     core::Session session;
     session.shared = shared_;
     const core::Relay::Home home{reactor_, lingering_, scratch_, moved_, options.rekey_after_records, pipes_, ledger_, parking_, slumber_};

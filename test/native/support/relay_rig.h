@@ -31,6 +31,8 @@ struct RigOptions {
   uint64_t buffer_memory = core::BufferMemory::kNoCap;
   bool kernel_rekeys = false;
   size_t most_pipes = 4;
+  /** Of an outbound relay; made on another connection, with other keys. */
+  std::unique_ptr<tls::TicketTaker> tickets = {};
 };
 
 /** The peer's end of the TLS leg. */
