@@ -1,4 +1,4 @@
-// sidesplice with the defaults of a user: access log on, metrics read each second, a list of a thousand allowed peers.
+// sidesplice with the defaults of a user, resumption excepted: access log on, metrics read each second, a list of a thousand allowed peers.
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { sidecarPair } from '../../src/bench/sidecars.ts'
@@ -9,12 +9,13 @@ const packageFile = new URL('../../package.json', import.meta.url)
 // Twice: what the first finds may hold on to more until its finalizers have run.
 const collect = "data:text/javascript,process.on('SIGUSR2',()=>{gc();gc()})"
 
-export const native = sidesplice('native', 'sidesplice')
+// New connections of every peer are full handshakes; those that are not have a chain of their own.
+export const native = sidesplice('native', 'sidesplice', { resumption: 'off' })
 export const javascript = sidesplice('javascript', 'sidesplice, JavaScript')
 
 /** New connections on tickets of earlier ones. */
 export const resumed: Peer = {
-  ...sidesplice('native', 'sidesplice, resumed'),
+  ...sidesplice('native', 'sidesplice, resumed', { resumption: 'on' }),
   name: 'sidesplice-resumed',
   holdsIdle: false,
   resumes: true,
@@ -22,7 +23,7 @@ export const resumed: Peer = {
 
 /** The native one with settings beside its defaults. */
 export function sidespliceWith(settings: object, name: string): Peer {
-  return { ...sidesplice('native', name, settings), name }
+  return { ...sidesplice('native', name, { resumption: 'off', ...settings }), name }
 }
 
 function sidesplice(dataPlane: 'native' | 'javascript', title: string, settings: object = {}): Peer {
@@ -47,7 +48,13 @@ function sidesplice(dataPlane: 'native' | 'javascript', title: string, settings:
         ...(forMemory && {
           nodeArgs: ['--expose-gc', '--import', collect],
           // Thousands of handshakes at once are not what is measured here.
-          settings: { ...settings, handshake_timeout_ms: 60_000, connect_timeout_ms: 60_000 },
+          // What a session that resumes leaves behind counts too.
+          settings: {
+            ...settings,
+            resumption: 'on',
+            handshake_timeout_ms: 60_000,
+            connect_timeout_ms: 60_000,
+          },
         }),
       })),
       ...(forMemory && { settleSignal: 'SIGUSR2' as const }),

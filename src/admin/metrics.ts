@@ -162,6 +162,12 @@ export function createMetrics(sources: MetricsSources): Metrics {
     labelNames: [...byListener, 'relay'],
     registers,
   })
+  const resumed = new Counter({
+    name: 'sidesplice_sessions_resumed_total',
+    help: 'Sessions that have ended whose TLS handshake resumed an earlier connection',
+    labelNames: byListener,
+    registers,
+  })
   const spliced = new Counter({
     name: 'sidesplice_spliced_bytes_total',
     help: 'Payload bytes of sessions that have ended which the kernel moved from socket to socket',
@@ -191,6 +197,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
     noteSession(record) {
       const of = labels(record)
       ended.inc({ ...of, reason: record.reason })
+      resumed.inc(of, record.resumed === true ? 1 : 0)
       if (record.relayed) {
         relayed.inc({ ...of, relay: record.relay })
         spliced.inc(of, record.splicedBytes ?? 0)

@@ -103,6 +103,7 @@ export class Reload {
       data_plane: now.dataPlane === next.dataPlane,
       workers: now.workers === next.workers,
       key_exchange: now.keyExchange === next.keyExchange,
+      resumption: now.resumption === next.resumption,
       ktls: now.ktls === next.ktls,
       aes: now.aes === next.aes,
       buffer_memory: now.bufferMemory === next.bufferMemory,

@@ -28,6 +28,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     dataPlane: source.settings().dataPlane,
     workers: source.settings().workers,
     keyExchange: source.settings().keyExchange,
+    resumption: source.settings().resumption,
     ktls: source.settings().ktls,
     aes: source.settings().aes,
     bufferMemory: source.settings().bufferMemory,

@@ -21,6 +21,7 @@ export interface ConfigFile {
   readonly data_plane: 'auto' | 'native' | 'javascript'
   readonly workers?: number
   readonly key_exchange: KeyExchange
+  readonly resumption: 'on' | 'off'
   readonly ktls: KernelTlsChoice
   readonly aes: AesChoice
   readonly buffer_memory?: number | string

@@ -27,6 +27,7 @@ export interface ProcessSettings {
   /** Undefined: as many as the process may use CPUs. */
   readonly workers: number | undefined
   readonly keyExchange: KeyExchange
+  readonly resumption: boolean
   readonly ktls: KernelTlsChoice
   readonly aes: AesChoice
   /** Undefined: by the memory that the process may use. */
@@ -162,6 +163,7 @@ function typed(file: ConfigFile, folder: string): Config {
       dataPlane: file.data_plane,
       workers: file.workers,
       keyExchange: file.key_exchange,
+      resumption: file.resumption === 'on',
       ktls: file.ktls,
       aes: file.aes,
       bufferMemory: file.buffer_memory === undefined ? undefined : parseBytes(String(file.buffer_memory)),

@@ -69,6 +69,8 @@ export interface Capabilities {
    * how many may stand below a root is the TLS library's own bound.
    */
   readonly peerChain: boolean
+  /** Resumes connections of TLS 1.3, in both directions. */
+  readonly resumption: boolean
 }
 
 export interface DataPlaneIdentity {
@@ -127,6 +129,8 @@ export interface DataPlaneOptions {
   readonly workers?: number | undefined
   /** What handshakes prefer; X25519 unless said otherwise. */
   readonly keyExchange?: KeyExchange | undefined
+  /** Whether connections of TLS 1.3 may resume earlier ones, where the data plane can (the native one); undefined: they may. */
+  readonly resumption?: boolean | undefined
   /** Bytes that sessions may own together, where they are not JavaScript's; undefined: by the memory that the process may use. */
   readonly bufferMemory?: number | undefined
   /** Whether the kernel makes the records, of the native data plane; undefined: auto. */
@@ -201,6 +205,8 @@ export interface SessionRecord extends Omit<SessionView, 'state'> {
   readonly attempts: readonly AttemptRecord[]
   readonly tlsVersion?: string
   readonly cipher?: string
+  /** The handshake resumed an earlier connection: no certificate went by, the peer's is that of then. Policy was asked all the same. */
+  readonly resumed?: true
   /** Waiting for decisions, all together. */
   readonly policyMs?: number
   /** Dialing the local app or the endpoint that carried the session. */

@@ -35,6 +35,7 @@ export function accessFields(record: SessionRecord): Record<string, unknown> {
     handshake_ms: rounded(record.handshakeMs),
     duration_ms: rounded(record.durationMs),
     tls: record.tlsVersion,
+    resumed: record.resumed,
     relay: record.relayed ? record.relay : undefined,
     spliced_bytes: record.splicedBytes,
     reason: record.reason,

@@ -31,6 +31,8 @@ export interface SidecarOptions {
   /** Of the native data plane; undefined: as many as the process may use CPUs. */
   readonly workers?: number | undefined
   readonly keyExchange?: KeyExchange | undefined
+  /** Of the native data plane; undefined: on. */
+  readonly resumption?: boolean | undefined
   /** Of the native data plane; undefined: auto. */
   readonly ktls?: KernelTlsChoice | undefined
   readonly aes?: AesChoice | undefined
@@ -66,6 +68,7 @@ export class Sidecar {
     const opened = openDataPlane(options.dataPlane, {
       workers: options.workers,
       keyExchange: options.keyExchange,
+      resumption: options.resumption,
       ktls: options.ktls,
       aes: options.aes,
       bufferMemory: options.bufferMemory,

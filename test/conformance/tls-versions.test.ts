@@ -1,8 +1,5 @@
-// TLS 1.2 and 1.3 and nothing older, and no session resumption; the other side is the openssl command line.
+// TLS 1.2 and 1.3 and nothing older; the other side is the openssl command line.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { conformance } from '../support/data-planes.ts'
 import { echo } from '../support/ends.ts'
@@ -65,27 +62,6 @@ conformance('TLS versions', plane => {
       client.socket.end()
       await client.isOver()
       assert.equal((await rig.a.record()).tlsVersion, version)
-    })
-
-    test(`a ${version} session is not resumed`, async t => {
-      const rig = await openRig(t, plane, { serve: ({ socket }) => socket.write('ready\n') })
-      const folder = mkdtempSync(join(tmpdir(), 'sidesplice-session-'))
-      t.after(() => rmSync(folder, { recursive: true }))
-      const session = join(folder, 'session.pem')
-      const first = sClient(t, rig.publicAddress, [flag, '-sess_out', session])
-      await first.prints('ready')
-      first.send('Q\n')
-      await first.exit()
-      assert.match(first.output, /New, TLSv1/)
-      // Where neither ticket nor session ID came there is nothing to resume by.
-      if (statSync(session, { throwIfNoEntry: false }) === undefined) return
-      const second = sClient(t, rig.publicAddress, [flag, '-sess_in', session])
-      await second.prints('ready')
-      second.send('Q\n')
-      await second.exit()
-      assert.match(second.output, /New, TLSv1/)
-      assert.doesNotMatch(second.output, /Reused, /)
-      assert.equal(rig.b.admitQuestions.length, 2)
     })
   }
 })

@@ -25,6 +25,9 @@ const levels = ['trace', 'debug', 'info', 'warn', 'error']
 const common = ['session', 'direction', 'service']
 const bytes = ['bytes_to_upstream', 'bytes_to_downstream']
 
+/** The JavaScript data plane resumes nothing, and from kernel TLS no tickets are taken. */
+const bothResume = (['dialing', 'dialed'] as const).every(end => planeOf(end).relay === 'records')
+
 /** Kinds of sessions, with the fields of their lines in their order. */
 const kinds = {
   cleanInbound: [
@@ -122,6 +125,22 @@ for (const format of ['text', 'JSON'] as const) {
       assert.equal(inbound.fields.reason, 'closed')
     })
 
+    test('a session that resumed an earlier one is told so on both sides, and counted', async t => {
+      const pair = await start(t)
+      for (let count = 1; count <= 2; count++) {
+        const client = pair.connect()
+        await client.echoes('hello')
+        client.socket.end()
+        const resumed = count === 2 && bothResume ? true : undefined
+        for (const sidecar of [pair.web, pair.db]) {
+          const { fields } = await accessLine(sidecar, count)
+          assert.equal(fields.resumed, resumed)
+          const total = await sidecar.metric('sidesplice_sessions_resumed_total')
+          assert.equal(total, resumed === true ? 1 : 0)
+        }
+      }
+    })
+
     test('a denied session is told with the peer that was refused, and why', async t => {
       const pair = await start(t)
       await pair.db.rewrite({ inbound: { ...inboundOf(pair.db), allow: [spiffeId('api')] } })
@@ -208,9 +227,10 @@ test("the README's table has the fields that lines have, and no other", () => {
   )
   // Of sessions whose records the kernel makes: test/ktls/splice looks at it.
   const ofKernelTls = ['spliced_bytes']
+  const ofResumed = ['resumed']
   assert.deepEqual(
     named.toSorted(),
-    [...new Set([...Object.values(kinds).flat(), ...ofKernelTls])].toSorted(),
+    [...new Set([...Object.values(kinds).flat(), ...ofKernelTls, ...ofResumed])].toSorted(),
   )
 })
 

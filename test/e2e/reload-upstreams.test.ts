@@ -128,6 +128,7 @@ test('settings that need a restart are named and change nothing, the others are 
     data_plane: 'javascript',
     workers: 1,
     key_exchange: 'x25519mlkem768',
+    resumption: 'off',
     ktls: 'off',
     buffer_memory: '64MiB',
     access_log: 'off',
@@ -135,7 +136,7 @@ test('settings that need a restart are named and change nothing, the others are 
   const line = await pair.web.command.line('need a restart')
   assert.match(
     line,
-    / WARN .* keys=\["admin","metrics","data_plane","workers","key_exchange","ktls","buffer_memory","log_json"\]$/,
+    / WARN .* keys=\["admin","metrics","data_plane","workers","key_exchange","resumption","ktls","buffer_memory","log_json"\]$/,
   )
   await pair.web.applied(2)
   assert.equal((await pair.web.get('/live')).status, 200)

@@ -10,6 +10,7 @@ export const onKernelTls = [
   'half-close',
   'hostile-records',
   'openssl-records',
+  'resumption',
   'server-first',
   'stall',
   'terminate',

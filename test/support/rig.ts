@@ -17,6 +17,8 @@ export interface RigOptions {
   readonly inbound?: Partial<ListenerSpec>
   /** What sessions of each may own together. */
   readonly bufferMemory?: number
+  /** On unless it is said otherwise. */
+  readonly resumption?: boolean
   /** What A prefers, and B. */
   readonly keyExchange?: { readonly a?: KeyExchange; readonly b?: KeyExchange }
 }
@@ -41,7 +43,7 @@ export async function openRig(
 ): Promise<Rig> {
   const host = options.host ?? '127.0.0.1'
   const app = await openApp(t, { host, ...(options.serve !== undefined && { serve: options.serve }) })
-  const common = { bufferMemory: options.bufferMemory }
+  const common = { bufferMemory: options.bufferMemory, resumption: options.resumption }
   const b = new Sidecar(t, under, { ...common, keyExchange: options.keyExchange?.b })
   b.setIdentity(mesh.db, mesh.root)
   b.admits(app.address)

@@ -50,7 +50,7 @@ export class Sidecar {
   constructor(
     t: TestContext,
     under: DataPlaneUnderTest,
-    options: Pick<DataPlaneOptions, 'keyExchange' | 'bufferMemory'> = {},
+    options: Pick<DataPlaneOptions, 'keyExchange' | 'bufferMemory' | 'resumption'> = {},
   ) {
     this.admit = (question, answer) => answer(this.refusal(question, 'denied'))
     this.route = (question, answer) => answer(this.refusal(question, 'not_routed'))

@@ -38,6 +38,7 @@ export class JavascriptDataPlane implements DataPlane {
     sendQueue: false,
     backlog: false,
     peerChain: givesServersTheChain,
+    resumption: false,
   })
 
   readonly #policy: DataPlaneOptions['policy']

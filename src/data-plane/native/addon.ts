@@ -57,7 +57,13 @@ export interface EngineOptions {
 /** Milliseconds by CLOCK_MONOTONIC, as every time of the engine. */
 export interface Engine {
   /** @throws Error what OpenSSL said */
-  setIdentity(chainPem: string, privateKey: Buffer, rootsPem: string, groups: string): void
+  setIdentity(
+    chainPem: string,
+    privateKey: Buffer,
+    rootsPem: string,
+    groups: string,
+    resumption: boolean,
+  ): void
   setGeneration(generation: number): void
   /** Binds and listens; the name of the error where it can't. The host is an IP address, or `unix:` and a path. */
   bind(

@@ -81,6 +81,7 @@ export class NativeDataPlane implements DataPlane {
     sendQueue: true,
     backlog: true,
     peerChain: true,
+    resumption: true,
   })
 
   readonly relay: RelayChoice
@@ -94,6 +95,7 @@ export class NativeDataPlane implements DataPlane {
   readonly #asked = new Map<SessionId, () => void>()
   readonly #closing = new Map<number, () => void>()
   readonly #groups: string
+  readonly #resumption: boolean
   #answers: (AdmitAnswer | RouteAnswer)[] = []
   #specs: ReadonlyMap<string, ListenerSpec> = new Map()
   #wanted: ReadonlySet<string> = new Set()
@@ -112,11 +114,13 @@ export class NativeDataPlane implements DataPlane {
       aes,
       workers = usableCpus(),
       keyExchange = 'x25519',
+      resumption = true,
       bufferMemory,
     }: DataPlaneOptions,
   ) {
     this.#policy = policy
     this.#groups = groupsOf(keyExchange)
+    this.#resumption = resumption
     const { ciphers: kernelCiphers, rekeys: kernelRekeys, ...relay } = requireKernelUse(addon, { ktls, aes })
     this.relay = relay
     try {
@@ -153,7 +157,7 @@ export class NativeDataPlane implements DataPlane {
   setIdentity({ chainPem, privateKey, rootsPem, generation }: DataPlaneIdentity): void {
     if (this.#closed) return
     try {
-      this.#engine.setIdentity(chainPem, privateKey, rootsPem, this.#groups)
+      this.#engine.setIdentity(chainPem, privateKey, rootsPem, this.#groups, this.#resumption)
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new SidespliceError(`the TLS library refused the identity: ${why}`, {
