@@ -48,13 +48,17 @@ const ofTheAgent = [
 const manyProxies = ['many-proxies', 'many-beside-consul']
 const plainBuild = '.native-build/plain'
 
-/**
- * Scenarios of a sidecar in a real Consul's mesh that hold in the embedded agent's as well. Not authorization-agent: its token is one of
- * policies, which the embedded agent does not have.
- */
+/** Scenarios of a sidecar in a real Consul's mesh that hold in the embedded agent's as well. */
 const onEitherAgent = [
   ...['mesh', 'deny', 'scenarios', 'reload', 'prepared-query', 'wrong-service', 'flag-mode', 'tokens'],
-  ...['agent-https', 'refused-clients', 'new-cluster', 'connect-timeout', 'built-in-agent-gone'],
+  ...[
+    'authorization-agent',
+    'agent-https',
+    'refused-clients',
+    'new-cluster',
+    'connect-timeout',
+    'built-in-agent-gone',
+  ],
   ...['built-in-intentions', 'built-in-rotation', 'built-in-refused-clients', 'built-in-half-close'],
 ]
 

@@ -16,6 +16,7 @@ import { IntentionRules } from './intention-rules.ts'
 import { Leaves } from './leaves.ts'
 import { agentMetrics } from './metrics.ts'
 import { readNode } from './node.ts'
+import { Policies } from './policies.ts'
 import { Queries } from './queries.ts'
 import { Refusal } from './refusal.ts'
 import { readService } from './service-definition.ts'
@@ -55,12 +56,13 @@ export class EmbeddedAgent {
       ...(settings.https === undefined ? [] : [settings.https.address.port]),
     ]
     const catalog = new Catalog({ state, sidecarPorts, managedPorts, ownPorts, isFree })
+    const policies = new Policies({ state, datacenter: node.datacenter, since: node.index })
     const world: World = {
-      ...{ state, node, catalog, authority },
+      ...{ state, node, catalog, authority, policies },
       checks: new CheckRunner({ state, catalog, log }),
       intentions: new IntentionRules(state),
       leaves: new Leaves({ state, authority, datacenter: node.datacenter }),
-      tokens: new Tokens(state, settings.access),
+      tokens: new Tokens({ state, policies, settings: settings.access, node: node.name }),
       queries: new Queries(state),
       version,
       metrics: settings.metrics ? agentMetrics({ state, version }) : undefined,

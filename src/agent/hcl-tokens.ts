@@ -21,6 +21,9 @@ export class HclError extends Error {
   }
 }
 
+/** Of what is nested deeper than anybody's text has a reason to be. */
+export class HclDepthError extends HclError {}
+
 const skipped = /(?:[\s\uFEFF]+|#[^\n]*|\/\/[^\n]*|\/\*[\s\S]*?\*\/)/y
 const word = /[A-Za-z_][A-Za-z0-9_.-]*/y
 const number = /-?(?:0[xX][0-9A-Fa-f]+|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)/y

@@ -1,7 +1,7 @@
 // HCL 1 as Consul reads it: assignments, blocks with and without labels, repeated blocks, lists, heredocs. Text in, plain values out.
-import { HclError, type Token, tokenize } from './hcl-tokens.ts'
+import { HclDepthError, HclError, type Token, tokenize } from './hcl-tokens.ts'
 
-export { HclError } from './hcl-tokens.ts'
+export { HclDepthError, HclError } from './hcl-tokens.ts'
 
 export type HclValue = string | number | boolean | readonly HclValue[] | { readonly [key: string]: HclValue }
 
@@ -31,7 +31,7 @@ class Parser {
   }
 
   entries(until: 'end' | '}', depth: number): Entries {
-    if (depth > deepest) throw this.#wrong(`blocks at most ${deepest} deep`)
+    if (depth > deepest) throw this.#tooDeep('blocks')
     const entries: Entries = new Map()
     for (;;) {
       const token = this.#peek()
@@ -52,7 +52,11 @@ class Parser {
       return
     }
     const labels: string[] = []
-    while (!this.#isSign('{')) labels.push(this.#key())
+    while (!this.#isSign('{')) {
+      labels.push(this.#key())
+      // Each is a block of its own in the end.
+      if (depth + labels.length > deepest) throw this.#tooDeep('blocks')
+    }
     this.#at++
     let inner: Entries = this.entries('}', depth + 1)
     // `service "web" {}` is `service { web {} }`.
@@ -88,7 +92,7 @@ class Parser {
   }
 
   #list(depth: number): readonly Value[] {
-    if (depth > deepest) throw this.#wrong(`lists at most ${deepest} deep`)
+    if (depth > deepest) throw this.#tooDeep('lists')
     const values: Value[] = []
     while (!this.#isSign(']')) {
       values.push(this.#value(depth))
@@ -106,6 +110,11 @@ class Parser {
 
   #peek(): Token {
     return this.#tokens[this.#at] ?? (this.#tokens.at(-1) as Token)
+  }
+
+  #tooDeep(what: 'blocks' | 'lists'): HclError {
+    const { line, got, expected } = this.#wrong(`${what} at most ${deepest} deep`)
+    return new HclDepthError(line, got, expected)
   }
 
   #wrong(expected: string): HclError {

@@ -30,16 +30,17 @@ export class Queries {
   }
 
   update(id: string, body: Json): void {
-    this.#known(id)
+    this.known(id)
     this.#put(id, body)
   }
 
   delete(id: string): void {
-    this.#known(id)
+    this.known(id)
     this.#state.write(transaction => transaction.delete('query', id))
   }
 
-  #known(id: string): Row<'query'> {
+  /** @throws Refusal */
+  known(id: string): Row<'query'> {
     const row = this.#state.get('query', id)
     if (row === undefined) throw new Refusal(404, 'Query not found')
     return row

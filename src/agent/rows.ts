@@ -121,9 +121,21 @@ export interface TokenRow {
   readonly Description: string
   readonly management: boolean
   readonly identities: readonly string[]
+  /** IDs; one that is not there any more gives nothing. */
+  readonly policies?: readonly string[]
   /** The ID of the managed proxy that it was made for. */
   readonly proxy?: string
   readonly CreateTime: string
+}
+
+export interface PolicyRow {
+  readonly ID: string
+  readonly Name: string
+  readonly Description: string
+  /** As they were given: HCL 1 or JSON. */
+  readonly Rules: string
+  /** Where it holds; empty for everywhere. */
+  readonly Datacenters: readonly string[]
 }
 
 export interface RootRow {
@@ -150,6 +162,7 @@ export interface RowTypes {
   readonly intention: IntentionRow
   readonly query: QueryRow
   readonly token: TokenRow
+  readonly policy: PolicyRow
   readonly root: RootRow
   readonly setting: SettingRow
 }
@@ -162,6 +175,7 @@ export const kinds = [
   'intention',
   'query',
   'token',
+  'policy',
   'root',
   'setting',
 ] as const satisfies readonly Kind[]

@@ -144,6 +144,13 @@ export const querySchema = closed({
   ...{ CreateIndex: integer, ModifyIndex: integer },
 })
 
+export const policySchema = closed({
+  ...{ ID: text, Name: text, Description: text, Datacenters: texts },
+  // A hundred times what anybody writes by hand: each is parsed, and what it says looked up at every call.
+  Rules: { type: 'string', maxLength: 65_536 },
+  ...{ Hash: text, CreateIndex: integer, ModifyIndex: integer },
+})
+
 const named = { type: 'array', items: closed({ ID: text, Name: text }) } as const
 
 export const tokenSchema = closed({

@@ -1,10 +1,13 @@
 // Tokens and what they may do. A secret is known to whoever was given it; here is its hash alone.
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Json } from '../consul/shape.ts'
+import { grantsOf, rulesOfIdentity } from './grants.ts'
+import { managementPolicy, type Policies } from './policies.ts'
 import { Refusal } from './refusal.ts'
-import { everyday, everything, type Grants, nothing, type Rights } from './rights.ts'
+import { everyday, everything, type Grants, grantsOfProxy, nothing, type Rights } from './rights.ts'
 import type { Row, TokenRow } from './rows.ts'
 import type { State } from './state.ts'
+import { topicOf } from './topics.ts'
 
 export interface AccessSettings {
   readonly enabled: boolean
@@ -17,15 +20,30 @@ export interface AccessSettings {
 const anonymousAccessor = '00000000-0000-0000-0000-000000000002'
 const serviceNameForm = /^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,254}[A-Za-z0-9])?$/
 
+export interface TokensOptions {
+  readonly state: State
+  readonly policies: Policies
+  readonly settings: AccessSettings
+  /** Its name, which rules speak of. */
+  readonly node: string
+}
+
 export class Tokens {
   readonly #state: State
+  readonly #policies: Policies
   readonly #settings: AccessSettings
+  readonly #node: string
+  /** By accessor, until a token or a policy changes: each call asks, and each that blocks when it wakes. */
+  readonly #grants = new Map<string, Grants>()
+  #grantsOfIndex = 0
   /** By the hash of the secret. A look-up by a hash tells nothing of the secret by the time that it takes. */
   readonly #managementHashes: readonly Buffer[]
 
-  constructor(state: State, settings: AccessSettings) {
+  constructor({ state, policies, settings, node }: TokensOptions) {
     this.#state = state
+    this.#policies = policies
     this.#settings = settings
+    this.#node = node
     this.#managementHashes = settings.managementSecrets.map(secret => digest(secret))
   }
 
@@ -40,8 +58,7 @@ export class Tokens {
   /** @throws Refusal where there is no such token */
   rightsOf(secret: string): Rights {
     if (!this.enabled) return { accessor: '', ...everything }
-    if (secret === '')
-      return { accessor: anonymousAccessor, ...(this.defaultAction === 'allow' ? everyday : nothing) }
+    if (secret === '') return { accessor: anonymousAccessor, ...this.#fallback }
     const hash = digest(secret)
     // Each of them, so that which one it was takes the same time.
     const managed = this.#managementHashes.map(known => timingSafeEqual(known, hash)).includes(true)
@@ -58,33 +75,26 @@ export class Tokens {
     return found
   }
 
-  #grantsOf({ management, identities, proxy }: TokenRow): Grants {
-    if (management) return everything
-    if (proxy !== undefined) return this.#grantsOfProxy(proxy)
-    const own = new Set(identities.flatMap(name => [name, `${name}-sidecar-proxy`]))
-    const any = own.size > 0 || this.defaultAction === 'allow'
-    return {
-      management: false,
-      represents: service => own.has(service),
-      writes: service => own.has(service),
-      reads: () => any,
-      readsInstance: () => any,
-      readsNodes: any,
-    }
+  /** What holds where nothing is said. */
+  get #fallback(): Grants {
+    return this.defaultAction === 'allow' ? everyday : nothing
   }
 
-  /** Its own configuration, its service's identity, and finding upstreams; nothing that changes anything. */
-  #grantsOfProxy(proxy: string): Grants {
-    const target = this.#state.get('service', proxy)?.Proxy?.DestinationServiceName
-    if (target === undefined) return nothing
-    return {
-      management: false,
-      represents: service => service === target,
-      writes: () => false,
-      reads: () => true,
-      readsInstance: ({ ID }) => ID === proxy,
-      readsNodes: true,
+  #grantsOf(row: TokenRow): Grants {
+    if (row.management) return everything
+    if (row.proxy !== undefined) {
+      const target = this.#state.get('service', row.proxy)?.Proxy?.DestinationServiceName
+      return target === undefined ? nothing : grantsOfProxy(row.proxy, target)
     }
+    const index = this.#state.indexOf([topicOf.tokens])
+    if (index !== this.#grantsOfIndex) this.#grants.clear()
+    this.#grantsOfIndex = index
+    const known = this.#grants.get(row.AccessorID)
+    if (known !== undefined) return known
+    const rules = [...row.identities.map(rulesOfIdentity), ...this.#policies.rulesOf(row.policies ?? [])]
+    const grants = grantsOf(rules, { fallback: this.#fallback, node: this.#node })
+    this.#grants.set(row.AccessorID, grants)
+    return grants
   }
 
   /** Once; with the secret, which is not told again. */
@@ -102,8 +112,7 @@ export class Tokens {
   create(body: Json): Json {
     const made = this.#make({
       description: String(body.Description ?? ''),
-      management: managementOf(body),
-      identities: identitiesOf(body),
+      ...this.#rightsOfBody(body),
       ...(typeof body.AccessorID === 'string' && body.AccessorID !== '' && { accessor: body.AccessorID }),
       ...(typeof body.SecretID === 'string' && body.SecretID !== '' && { secret: body.SecretID }),
     })
@@ -120,19 +129,20 @@ export class Tokens {
   }
 
   update(accessor: string, body: Json): Json {
-    const { CreateIndex, ModifyIndex, ...before } = this.#known(accessor)
+    const known = this.get(accessor)
+    if (known === undefined) throw new Refusal(500, `Cannot find token ${JSON.stringify(accessor)}`)
+    const { CreateIndex, ModifyIndex, ...before } = known
     const row = {
       ...before,
       Description: String(body.Description ?? before.Description),
-      management: body.Policies === undefined ? before.management : managementOf(body),
-      identities: identitiesOf(body),
+      ...this.#rightsOfBody(body),
     }
     this.#state.write(transaction => transaction.put('token', accessor, row))
     return this.show(this.#row(accessor))
   }
 
+  /** One that is not there is gone already. */
   delete(accessor: string): void {
-    this.#known(accessor)
     this.#state.write(transaction => transaction.delete('token', accessor))
   }
 
@@ -145,11 +155,13 @@ export class Tokens {
   }
 
   show(row: Row<'token'>, secret?: string): Json {
+    const ids = [...(row.management ? [managementPolicy] : []), ...(row.policies ?? [])]
+    const policies = ids.flatMap(id => this.#policies.find(id) ?? [])
     return {
       AccessorID: row.AccessorID,
       SecretID: secret ?? '<hidden>',
       Description: row.Description,
-      ...(row.management && { Policies: [{ ID: managementPolicy, Name: 'global-management' }] }),
+      ...(policies.length > 0 && { Policies: policies.map(({ ID, Name }) => ({ ID, Name })) }),
       ...(row.identities.length > 0 && {
         ServiceIdentities: row.identities.map(ServiceName => ({ ServiceName })),
       }),
@@ -158,6 +170,17 @@ export class Tokens {
       Hash: row.secretHash.slice(0, 16),
       CreateIndex: row.CreateIndex,
       ModifyIndex: row.ModifyIndex,
+    }
+  }
+
+  /** What a body gives. What it does not speak of it takes away, as Consul does. */
+  #rightsOfBody(body: Json): Pick<TokenRow, 'management' | 'identities' | 'policies'> {
+    refuseUnknown(body)
+    const ids = this.#policies.resolve((body.Policies ?? []) as readonly Json[])
+    return {
+      management: ids.includes(managementPolicy),
+      identities: identitiesOf(body),
+      policies: ids.filter(id => id !== managementPolicy),
     }
   }
 
@@ -175,6 +198,7 @@ export class Tokens {
     readonly description: string
     readonly management?: boolean
     readonly identities?: readonly string[]
+    readonly policies?: readonly string[]
     readonly proxy?: string
     readonly accessor?: string
     readonly secret?: string
@@ -186,6 +210,7 @@ export class Tokens {
       Description: given.description,
       management: given.management ?? false,
       identities: given.identities ?? [],
+      policies: given.policies ?? [],
       ...(given.proxy !== undefined && { proxy: given.proxy }),
       CreateTime: new Date().toISOString(),
     }
@@ -193,18 +218,12 @@ export class Tokens {
   }
 }
 
-/** Consul's own ID of the policy that allows everything. */
-const managementPolicy = '00000000-0000-0000-0000-000000000001'
-
-function managementOf({ Policies = [] }: Json): boolean {
-  const policies = Policies as readonly Json[]
-  const other = policies.find(({ ID, Name }) => ID !== managementPolicy && Name !== 'global-management')
-  if (other !== undefined)
-    throw new Refusal(
-      400,
-      `Policies: got ${JSON.stringify(other)}, expected global-management: other policies are not there, service identities are`,
-    )
-  return policies.length > 0
+/** A token that does less, or longer, than its maker has asked for is worse than none. */
+function refuseUnknown({ Roles = [], ExpirationTTL, ExpirationTime }: Json): void {
+  if ((Roles as readonly Json[]).length > 0)
+    throw new Refusal(400, 'Roles: got some, expected none: there are policies and service identities')
+  if ((ExpirationTTL ?? ExpirationTime ?? '') !== '' && ExpirationTTL !== 0)
+    throw new Refusal(400, 'ExpirationTTL: got one, expected none: tokens do not expire by themselves here')
 }
 
 function identitiesOf({ ServiceIdentities = [] }: Json): readonly string[] {

@@ -39,6 +39,7 @@ export function topicsOf(
     case 'query':
       return [topicOf.queries]
     case 'token':
+    case 'policy':
       return [topicOf.tokens]
     case 'root':
       return [topicOf.authority]

@@ -6,6 +6,7 @@ import type { IntentionRules } from './intention-rules.ts'
 import type { Leaves } from './leaves.ts'
 import type { AgentMetrics } from './metrics.ts'
 import type { NodeIdentity } from './node.ts'
+import type { Policies } from './policies.ts'
 import type { Queries } from './queries.ts'
 import type { State } from './state.ts'
 import type { Tokens } from './tokens.ts'
@@ -19,6 +20,7 @@ export interface World {
   readonly authority: Authority
   readonly leaves: Leaves
   readonly tokens: Tokens
+  readonly policies: Policies
   readonly queries: Queries
   readonly version: string
   readonly managed: ManagedSettings

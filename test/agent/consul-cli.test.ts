@@ -1,6 +1,8 @@
 // Consul's own command line, version 1.8.7, against the embedded agent, as it is.
 import assert from 'node:assert/strict'
 import { type ExecFileException, execFile, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { startAgent } from '../support/agent-command.ts'
 import { Command } from '../support/command.ts'
@@ -9,11 +11,25 @@ import { connect, echo, openApp } from '../support/ends.ts'
 import { freePort } from '../support/free-ports.ts'
 import { issue } from '../support/pki.ts'
 import { eventually } from '../support/running-sidecar.ts'
+import { noteSecret } from '../support/secrets.ts'
 import { until } from '../support/until.ts'
 
-async function open(t: TestContext) {
-  const agent = await startAgent(t)
-  const env = { ...process.env, CONSUL_HTTP_ADDR: agent.address }
+async function open(t: TestContext, root?: string) {
+  const acl = { enabled: true, tokens: { initial_management: root } }
+  const agent = await startAgent(
+    t,
+    root === undefined
+      ? {}
+      : {
+          files: { 'agent.json': { acl } },
+          args: folder => ['--dev', '--config', join(folder, 'agent.json')],
+        },
+  )
+  const env = {
+    ...process.env,
+    CONSUL_HTTP_ADDR: agent.address,
+    ...(root !== undefined && { CONSUL_HTTP_TOKEN: root }),
+  }
   const consul = (...args: readonly string[]) =>
     new Promise<{ readonly code: number; readonly out: string }>(resolve =>
       execFile(consulBinary, args, { env }, (error: ExecFileException | null, stdout, stderr) =>
@@ -134,4 +150,48 @@ test('connect proxy -sidecar-for carries traffic, in both roles, and ends what a
   }, 'traffic through both')
   assert.equal((await consul('intention', 'create', '-deny', 'web', 'db')).code, 0)
   await assert.rejects(connect(t, upstream).echoes('denied'))
+})
+
+test('acl policy create, read, list, update and delete, and a token of one', async t => {
+  const root = randomUUID()
+  noteSecret(root)
+  const { agent, consul } = await open(t, root)
+  const field = (out: string, name: string) => new RegExp(`^${name}: +(.*)$`, 'm').exec(out)?.[1] ?? ''
+  const rules = agent.write('db.hcl', 'service "db" { policy = "write" }\n')
+  const made = await consul('acl', 'policy', 'create', '-name=db', '-description=of db', `-rules=@${rules}`)
+  assert.equal(made.code, 0, made.out)
+  assert.match(made.out, /service "db" \{ policy = "write" \}/)
+  const id = field(made.out, 'ID')
+  for (const which of [`-id=${id}`, '-name=db'])
+    assert.equal(field((await consul('acl', 'policy', 'read', which)).out, 'Description'), 'of db')
+  assert.match((await consul('acl', 'policy', 'list')).out, /^global-management:[\s\S]*^db:/m)
+  const token = await consul('acl', 'token', 'create', '-policy-name=db')
+  assert.equal(token.code, 0, token.out)
+  assert.match(token.out, new RegExp(`${id} - db`))
+  const secret = field(token.out, 'SecretID')
+  noteSecret(secret)
+  const mayLeaf = async (name: string) =>
+    (await agent.send('GET', `/v1/agent/connect/ca/leaf/${name}`, undefined, secret)).status
+  assert.deepEqual([await mayLeaf('db'), await mayLeaf('web')], [200, 403])
+  const changed = await consul(
+    'acl',
+    'policy',
+    'update',
+    '-name=db',
+    '-rules=service "web" { policy = "write" }',
+  )
+  assert.equal(changed.code, 0, changed.out)
+  assert.equal(field(changed.out, 'Description'), 'of db')
+  assert.deepEqual([await mayLeaf('db'), await mayLeaf('web')], [403, 200])
+  const wrong = await consul(
+    'acl',
+    'policy',
+    'create',
+    '-name=wrong',
+    '-rules=service "x" { policy = "some" }',
+  )
+  assert.deepEqual([wrong.code, /Invalid service policy/.test(wrong.out)], [1, true])
+  assert.match((await consul('acl', 'policy', 'delete', '-name=db')).out, /deleted successfully/)
+  assert.equal((await consul('acl', 'policy', 'read', `-id=${id}`)).code, 1)
+  assert.deepEqual([await mayLeaf('db'), await mayLeaf('web')], [403, 403])
 })

@@ -1,8 +1,11 @@
-// /v1/acl: bootstrapping, and tokens. Secrets are in the answer that made them alone.
+// /v1/acl: bootstrapping, policies and tokens. Secrets are in the answer that made them alone.
+import { policyBody, policyListBody } from '../policies.ts'
 import { Refusal } from '../refusal.ts'
-import { tokenSchema } from '../schemas.ts'
-import type { Handler } from './call.ts'
-import { type Call, type Reply, serverHeaders, unlessManaging } from './call.ts'
+import type { Row } from '../rows.ts'
+import { policySchema, tokenSchema } from '../schemas.ts'
+import { topicOf } from '../topics.ts'
+import type { World } from '../world.ts'
+import { type Call, type Handler, type Reply, require, serverHeaders } from './call.ts'
 import type { Route } from './route.ts'
 
 export const aclRoutes: readonly Route[] = [
@@ -10,15 +13,41 @@ export const aclRoutes: readonly Route[] = [
     path: '/v1/acl/bootstrap',
     methods: { PUT: { handler: enabled(({ world }) => ({ body: world.tokens.bootstrap() })) } },
   },
-  { path: '/v1/acl/tokens', methods: { GET: { handler: managing(list) } } },
-  { path: '/v1/acl/token', methods: { PUT: { handler: managing(create), schema: tokenSchema } } },
+  { path: '/v1/acl/tokens', methods: { GET: { handler: reading(list) } } },
+  { path: '/v1/acl/token', methods: { PUT: { handler: writing(create), schema: tokenSchema } } },
   { path: '/v1/acl/token/self', methods: { GET: { handler: enabled(self) } } },
   {
     path: '/v1/acl/token/:id',
     methods: {
-      GET: { handler: managing(read) },
-      PUT: { handler: managing(update), schema: tokenSchema },
-      DELETE: { handler: managing(remove) },
+      GET: { handler: reading(read) },
+      PUT: { handler: writing(update), schema: tokenSchema },
+      DELETE: { handler: writing(remove) },
+    },
+  },
+  { path: '/v1/acl/policies', methods: { GET: { handler: reading(policies) } } },
+  {
+    path: '/v1/acl/policy',
+    methods: {
+      PUT: {
+        handler: writing(({ world, body }) => ({ body: policyBody(world.policies.create(body)) })),
+        schema: policySchema,
+      },
+    },
+  },
+  {
+    path: '/v1/acl/policy/name/:name',
+    methods: {
+      GET: {
+        handler: reading(call => policy(call, call.world.policies.knownByName(call.params.name ?? ''))),
+      },
+    },
+  },
+  {
+    path: '/v1/acl/policy/:id',
+    methods: {
+      GET: { handler: reading(call => policy(call, call.world.policies.known(call.params.id ?? ''))) },
+      PUT: { handler: writing(updatePolicy), schema: policySchema },
+      DELETE: { handler: writing(removePolicy) },
     },
   },
 ]
@@ -30,9 +59,16 @@ function enabled(handler: Handler): Handler {
   }
 }
 
-function managing(handler: Handler): Handler {
+function reading(handler: Handler): Handler {
   return enabled(call => {
-    unlessManaging(call.rights())
+    require(call.rights().readsTokens)
+    return handler(call)
+  })
+}
+
+function writing(handler: Handler): Handler {
+  return enabled(call => {
+    require(call.rights().writesTokens)
     return handler(call)
   })
 }
@@ -64,4 +100,25 @@ function update({ world, params, body }: Call): Reply {
 function remove({ world, params }: Call): Reply {
   world.tokens.delete(params.id ?? '')
   return { body: true }
+}
+
+function policies({ world }: Call): Reply {
+  return { headers: indexed(world), body: world.policies.list().map(policyListBody) }
+}
+
+function policy({ world }: Call, row: Row<'policy'>): Reply {
+  return { headers: indexed(world), body: policyBody(row) }
+}
+
+function updatePolicy({ world, params, body }: Call): Reply {
+  return { body: policyBody(world.policies.update(params.id ?? '', body)) }
+}
+
+function removePolicy({ world, params }: Call): Reply {
+  world.policies.delete(params.id ?? '')
+  return { body: true }
+}
+
+function indexed(world: World): Readonly<Record<string, string>> {
+  return { ...serverHeaders(world), 'X-Consul-Index': String(world.state.indexOf([topicOf.tokens])) }
 }

@@ -4,12 +4,13 @@ import { consulServiceOf } from '../../identity/consul-service.ts'
 import { parseSpiffeId } from '../../identity/spiffe-id.ts'
 import { agentServiceBody, agentServiceWithHash, describeIntention, leafBody, rootsBody } from '../bodies.ts'
 import { Refusal } from '../refusal.ts'
+import { nothing } from '../rights.ts'
 import type { Row } from '../rows.ts'
 import { authorizeSchema, serviceSchema } from '../schemas.ts'
 import { readService } from '../service-definition.ts'
 import { topicOf } from '../topics.ts'
 import type { World } from '../world.ts'
-import { blockByHash, blockByIndex, type Call, denied, flagOf, type Reply, unlessManaging } from './call.ts'
+import { blockByHash, blockByIndex, type Call, denied, flagOf, type Reply, require } from './call.ts'
 import type { Route } from './route.ts'
 
 export const agentRoutes: readonly Route[] = [
@@ -27,7 +28,7 @@ export const agentRoutes: readonly Route[] = [
 ]
 
 function self({ world, rights }: Call): Reply {
-  unlessManaging(rights())
+  require(rights().readsAgent)
   const { node, version } = world
   return {
     body: {
@@ -88,7 +89,7 @@ function deregister({ world, params, rights }: Call): Reply {
   const { id = '' } = params
   const row = world.state.get('service', id)
   const may = rights()
-  if (row === undefined && world.tokens.enabled) throw new Refusal(500, `Unknown service {"${id}" {}}`)
+  if (row === undefined && world.tokens.enabled) throw unknownService(id)
   if (row !== undefined && !may.writes(row.Service)) throw denied()
   world.catalog.deregister(id)
   return {}
@@ -96,15 +97,24 @@ function deregister({ world, params, rights }: Call): Reply {
 
 function maintainService({ world, params, query, rights }: Call): Reply {
   const { id = '' } = params
+  const may = rights()
   const row = world.state.get('service', id)
-  if (row === undefined) throw new Refusal(404, `No service registered with ID "${id}"`)
-  if (!rights().writes(row.Service)) throw denied()
+  if (row === undefined) {
+    if (world.tokens.enabled) throw unknownService(id)
+    throw new Refusal(404, `No service registered with ID "${id}"`)
+  }
+  require(may.writes(row.Service))
   maintain(world, `_service_maintenance:${id}`, query, row)
   return {}
 }
 
+/** As Consul says it where a token would have to be looked at. */
+function unknownService(id: string): Refusal {
+  return new Refusal(500, `Unknown service {"${id}" {}}`)
+}
+
 function maintainNode({ world, query, rights }: Call): Reply {
-  unlessManaging(rights())
+  require(rights().writesNodes)
   maintain(world, '_node_maintenance', query, undefined)
   return {}
 }
@@ -134,7 +144,7 @@ function managedProxy(call: Call): Promise<Reply> {
   return blockByHash(call, topicOf.instance(id), rights => {
     const row = call.world.state.get('service', id)
     if (row?.managed === undefined) throw new Refusal(404, `unknown proxy service ID: ${id}`)
-    if (!rights.readsInstance(row)) throw denied()
+    require(rights.represents(row.Proxy?.DestinationServiceName ?? row.Service))
     const { ContentHash } = agentServiceWithHash(row)
     return {
       ProxyServiceID: row.ID,
@@ -163,15 +173,7 @@ export function roots(call: Call): Promise<Reply> {
   }))
 }
 
-const noRights: Call['rights'] = () => ({
-  accessor: '',
-  management: false,
-  represents: () => false,
-  writes: () => false,
-  reads: () => false,
-  readsInstance: () => false,
-  readsNodes: false,
-})
+const noRights: Call['rights'] = () => ({ accessor: '', ...nothing })
 
 function leaf(call: Call): Promise<Reply> {
   const { name = '' } = call.params
@@ -192,7 +194,9 @@ function authorize({ world, body, rights }: Call): Reply {
   const target = String(body.Target ?? '')
   if (target === '') throw new Refusal(400, 'Bad request: Target service must be specified')
   const source = sourceOf(String(body.ClientCertURI ?? ''))
-  if (!rights().represents(target)) throw denied()
+  const may = rights()
+  // Consul asks the intentions of the target with the caller's own token.
+  require(may.represents(target) && may.readsIntentions(target))
   const { allowed, rule } = world.intentions.decide(source, target, world.tokens.defaultAction)
   if (rule !== undefined) return verdict(allowed, `Matched intention: ${describeIntention(rule)}`)
   return verdict(

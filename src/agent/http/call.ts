@@ -142,6 +142,7 @@ export function denied(): Refusal {
   return new Refusal(403, 'Permission denied')
 }
 
-export function unlessManaging(rights: Rights): void {
-  if (!rights.management) throw denied()
+/** @throws Refusal where a right is missing */
+export function require(allowed: boolean): void {
+  if (!allowed) throw denied()
 }

@@ -2,6 +2,7 @@
 import type { Json } from '../../consul/shape.ts'
 import { catalogBody, checkBody, healthBody } from '../bodies.ts'
 import { nodeBody } from '../node.ts'
+import type { Rights } from '../rights.ts'
 import { nodeTopic, topicOf } from '../topics.ts'
 import type { World } from '../world.ts'
 import {
@@ -45,7 +46,11 @@ function health(call: Call, connect = flagOf(call.query, 'connect')): Promise<Re
   return blockByIndex(call, topics, rights => {
     if (!rights.reads(name) || !rights.readsNodes) return nothingVisible
     return {
-      body: healthRows(call.world, { name, connect, passing: flagOf(call.query, 'passing') }, call.query),
+      body: healthRows(
+        call.world,
+        { name, connect, passing: flagOf(call.query, 'passing') },
+        { query: call.query, rights },
+      ),
     }
   })
 }
@@ -59,17 +64,20 @@ interface Wanted {
 export function healthRows(
   world: World,
   { name, connect, passing }: Wanted,
-  query: Call['query'] = {},
+  { query = {}, rights }: { readonly query?: Call['query']; readonly rights: Rights },
 ): readonly Json[] {
   const { catalog, node } = world
   const tags = [query.tag ?? []].flat() as readonly string[]
   const rows = connect ? catalog.connectInstancesOf(name) : catalog.instancesOf(name)
   const nodeChecks = catalog.nodeChecks()
-  return rows
-    .filter(row => tags.every(tag => row.Tags.includes(tag)))
-    .map(row => ({ row, checks: [...nodeChecks, ...catalog.checksOf(row.ID)] }))
-    .filter(({ checks }) => !passing || checks.every(({ Status }) => Status === 'passing'))
-    .map(({ row, checks }) => healthBody(row, checks, node))
+  return (
+    rows
+      // A proxy is found by the name of its service, and has one of its own.
+      .filter(row => rights.reads(row.Service) && tags.every(tag => row.Tags.includes(tag)))
+      .map(row => ({ row, checks: [...nodeChecks, ...catalog.checksOf(row.ID)] }))
+      .filter(({ checks }) => !passing || checks.every(({ Status }) => Status === 'passing'))
+      .map(({ row, checks }) => healthBody(row, checks, node))
+  )
 }
 
 function checks(call: Call): Promise<Reply> {
@@ -117,7 +125,7 @@ function catalog(call: Call, connect = flagOf(call.query, 'connect')): Promise<R
   return blockByIndex(call, [connect ? topicOf.connect(name) : topicOf.service(name)], rights => {
     if (!rights.reads(name) || !rights.readsNodes) return nothingVisible
     const rows = connect ? catalog.connectInstancesOf(name) : catalog.instancesOf(name)
-    return { body: rows.map(row => catalogBody(row, node)) }
+    return { body: rows.filter(row => rights.reads(row.Service)).map(row => catalogBody(row, node)) }
   })
 }
 

@@ -4,7 +4,7 @@ import { isStatus, readCheck } from '../check-definition.ts'
 import { Refusal } from '../refusal.ts'
 import type { Row, Status } from '../rows.ts'
 import { checkSchema, checkUpdateSchema } from '../schemas.ts'
-import { type Call, denied, type Reply, textOf } from './call.ts'
+import { type Call, type Reply, require, textOf } from './call.ts'
 import type { Route } from './route.ts'
 
 export const checkRoutes: readonly Route[] = [
@@ -35,20 +35,16 @@ function register({ world, body, rights }: Call): Reply {
   const name = String(body.Name ?? '')
   if (name === '') throw new Refusal(400, 'Missing check name')
   const may = rights()
-  if (service === undefined ? !may.management : !may.writes(service.Service)) throw denied()
+  require(service === undefined ? may.writesNodes : may.writes(service.Service))
   const check = readCheck(body, { service, origin: 'api', ofDefinition: false, id: name })
-  const before = world.state.get('check', check.CheckID)
-  if (before !== undefined) requireWrite({ world, rights }, before)
+  if (world.state.get('check', check.CheckID) !== undefined) writable({ world, rights }, check.CheckID)
   world.catalog.putCheck(check)
   return {}
 }
 
 function deregister(call: Call): Reply {
   const { id = '' } = call.params
-  const check = call.world.state.get('check', id)
-  if (check === undefined) return {}
-  requireWrite(call, check)
-  call.world.catalog.deregisterCheck(id)
+  if (writable(call, id) !== undefined) call.world.catalog.deregisterCheck(id)
   return {}
 }
 
@@ -71,15 +67,22 @@ const mostOutput = 4_096
 
 function heartbeat(call: Call, status: Status, output: string): void {
   const { id = '' } = call.params
-  const check = call.world.state.get('check', id)
+  const check = writable(call, id)
   if (check?.probe.by !== 'ttl') throw new Refusal(500, `CheckID "${id}" does not have associated TTL`)
-  requireWrite(call, check)
   call.world.checks.heard(id)
   call.world.catalog.setStatus(id, status, output.slice(0, mostOutput))
 }
 
-function requireWrite({ world, rights }: Pick<Call, 'world' | 'rights'>, check: Row<'check'>): void {
-  const service = world.state.get('service', check.ServiceID)
+/**
+ * The check of this ID, where the caller may write it; without tokens none may be there.
+ * @throws Refusal
+ */
+function writable({ world, rights }: Pick<Call, 'world' | 'rights'>, id: string): Row<'check'> | undefined {
   const may = rights()
-  if (service === undefined ? !may.management : !may.writes(service.Service)) throw denied()
+  const check = world.state.get('check', id)
+  if (check === undefined && world.tokens.enabled)
+    throw new Refusal(500, `Unknown check ${JSON.stringify(id)}`)
+  const service = check === undefined ? undefined : world.state.get('service', check.ServiceID)
+  if (check !== undefined) require(service === undefined ? may.writesNodes : may.writes(service.Service))
+  return check
 }

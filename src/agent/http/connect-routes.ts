@@ -15,9 +15,9 @@ import {
   denied,
   flagOf,
   type Reply,
+  require,
   serverHeaders,
   textOf,
-  unlessManaging,
 } from './call.ts'
 import type { Route } from './route.ts'
 
@@ -58,14 +58,15 @@ function roots(call: Call): Reply | Promise<Reply> {
 }
 
 function configuration({ world, rights }: Call): Reply {
-  unlessManaging(rights())
+  // Reading as well: in Consul it shows the CA's key.
+  require(rights().writesOperator)
   return { body: world.authority.configuration() }
 }
 
 const checkConfig: ValidateFunction = checker(authorityConfigSchema)
 
 async function configure({ world, body, rights }: Call): Promise<Reply> {
-  unlessManaging(rights())
+  require(rights().writesOperator)
   if (body.Provider !== undefined && body.Provider !== 'consul')
     throw new Refusal(
       400,
@@ -83,13 +84,12 @@ async function configure({ world, body, rights }: Call): Promise<Reply> {
   return {}
 }
 
-/** An intention is seen by whoever may see an end of it that is not a wildcard. */
+/** An intention is seen by whoever may see those of an end of it. */
 function mayRead(
   rights: Rights,
   row: { readonly SourceName: string; readonly DestinationName: string },
 ): boolean {
-  if (rights.management) return true
-  return rights.reads(row.DestinationName) || rights.reads(row.SourceName)
+  return rights.readsIntentions(row.SourceName) || rights.readsIntentions(row.DestinationName)
 }
 
 function list(call: Call): Promise<Reply> {
@@ -102,8 +102,13 @@ function list(call: Call): Promise<Reply> {
 }
 
 function create({ world, body, rights }: Call): Reply {
-  unlessManaging(rights())
+  require(rights().writesIntentions(destinationOf(body)))
   return { body: { ID: world.intentions.create(body) } }
+}
+
+/** Whoever decides who reaches a service decides about it. */
+function destinationOf({ DestinationName }: Json): string {
+  return typeof DestinationName === 'string' ? DestinationName : ''
 }
 
 function match(call: Call): Promise<Reply> {
@@ -114,7 +119,7 @@ function match(call: Call): Promise<Reply> {
   if (names.length === 0) throw new Refusal(400, "required query parameter 'name' not set")
   const plain = names.map(nameOf)
   return blockByIndex(call, [topicOf.intentions], rights => {
-    if (plain.some(name => !(rights.represents(name) || rights.management))) throw denied()
+    require(plain.every(name => rights.readsIntentions(name)))
     const lists = names.map((name, at) => [
       name,
       call.world.intentions.match(by, plain[at] ?? '').map(intentionBody),
@@ -143,8 +148,7 @@ function ends({ query }: Call): readonly [source: string, destination: string] {
 
 function check(call: Call): Reply {
   const [source, destination] = ends(call)
-  const rights = call.rights()
-  if (!(rights.management || rights.represents(destination) || rights.represents(source))) throw denied()
+  require(call.rights().asksAbout(destination))
   const { allowed } = call.world.intentions.decide(source, destination, call.world.tokens.defaultAction)
   return { headers: serverHeaders(call.world), body: { Allowed: allowed } }
 }
@@ -159,14 +163,14 @@ function exact(call: Call): Reply {
 
 function putExact(call: Call): Reply {
   const [source, destination] = ends(call)
-  unlessManaging(call.rights())
+  require(call.rights().writesIntentions(destination))
   call.world.intentions.upsert(source, destination, { ...call.body, ID: '' })
   return { body: true }
 }
 
 function deleteExact(call: Call): Reply {
   const [source, destination] = ends(call)
-  unlessManaging(call.rights())
+  require(call.rights().writesIntentions(destination))
   const row = call.world.intentions.exact(source, destination)
   if (row !== undefined) call.world.intentions.delete(row.ID)
   return { body: true }
@@ -186,14 +190,20 @@ function read({ world, params, rights }: Call): Reply {
 }
 
 function update({ world, params, body, rights }: Call): Reply {
-  unlessManaging(rights())
   const { id = '' } = params
+  const may = rights()
+  require(may.writesIntentions(destinationOf(body)))
+  const before = world.intentions.get(id)
+  if (before !== undefined) require(may.writesIntentions(before.DestinationName))
   world.intentions.update(id, body)
   return { body: { ID: id } }
 }
 
 function remove({ world, params, rights }: Call): Reply {
-  unlessManaging(rights())
-  world.intentions.delete(params.id ?? '')
+  const { id = '' } = params
+  const may = rights()
+  const before = world.intentions.get(id)
+  if (before !== undefined) require(may.writesIntentions(before.DestinationName))
+  world.intentions.delete(id)
   return { body: true }
 }

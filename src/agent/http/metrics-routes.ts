@@ -1,6 +1,6 @@
 // /v1/agent/metrics, in Prometheus' format alone.
 import { Refusal } from '../refusal.ts'
-import { type Call, type Reply, textOf, unlessManaging } from './call.ts'
+import { type Call, type Reply, require, textOf } from './call.ts'
 import type { Route } from './route.ts'
 
 export const metricsRoutes: readonly Route[] = [
@@ -8,7 +8,7 @@ export const metricsRoutes: readonly Route[] = [
 ]
 
 async function metrics({ world, query, rights }: Call): Promise<Reply> {
-  unlessManaging(rights())
+  require(rights().readsAgent)
   const format = textOf(query, 'format')
   if (format !== 'prometheus')
     throw new Refusal(400, `format: got ${JSON.stringify(format)}, expected prometheus`)

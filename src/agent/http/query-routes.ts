@@ -8,16 +8,7 @@ import type { Row } from '../rows.ts'
 import { querySchema } from '../schemas.ts'
 import { topicOf } from '../topics.ts'
 import type { World } from '../world.ts'
-import {
-  blockByIndex,
-  type Call,
-  denied,
-  flagOf,
-  type Reply,
-  serverHeaders,
-  textOf,
-  unlessManaging,
-} from './call.ts'
+import { blockByIndex, type Call, flagOf, type Reply, require, serverHeaders, textOf } from './call.ts'
 import { healthRows } from './catalog-routes.ts'
 import type { Route } from './route.ts'
 
@@ -39,36 +30,35 @@ export const queryRoutes: readonly Route[] = [
 
 function queries(call: Call): Promise<Reply> {
   return blockByIndex(call, [topicOf.queries], rights => {
-    // Those without a name are found by whoever knows their ID.
-    const seen = call.world.queries.list().filter(row => rights.management || mayUse(rights, row))
+    // Those without a name are found by whoever knows their ID, and listed for whoever sees everything.
+    const seen = call.world.queries
+      .list()
+      .filter(({ Name }) => rights.writesTokens || (Name !== '' && rights.readsQuery(Name)))
     return { body: seen.map(queryBody) }
   })
 }
 
-/** Whoever may find a query's service may find it by the query. */
-function mayUse(rights: Rights, { definition }: Row<'query'>): boolean {
-  return rights.reads(wordOf(object(definition.Service).Service))
-}
-
 function createQuery({ world, body, rights }: Call): Reply {
-  unlessManaging(rights())
+  require(rights().writesQuery(wordOf(body.Name)))
   return { body: { ID: world.queries.create(body) } }
 }
 
 function readQuery({ world, params, rights }: Call): Reply {
   const row = known(world, params.id ?? '')
-  if (!mayUse(rights(), row)) throw denied()
+  require(row.Name === '' || rights().readsQuery(row.Name))
   return { headers: serverHeaders(world), body: [queryBody(row)] }
 }
 
 function updateQuery({ world, params, body, rights }: Call): Reply {
-  unlessManaging(rights())
+  const may = rights()
+  // The name that it has, and the one that it gets.
+  require(may.writesQuery(world.queries.known(params.id ?? '').Name) && may.writesQuery(wordOf(body.Name)))
   world.queries.update(params.id ?? '', body)
   return {}
 }
 
 function deleteQuery({ world, params, rights }: Call): Reply {
-  unlessManaging(rights())
+  require(rights().writesQuery(world.queries.known(params.id ?? '').Name))
   world.queries.delete(params.id ?? '')
   return {}
 }
@@ -81,7 +71,7 @@ function execute({ world, params, query, rights }: Call): Reply {
   const limit = Number(textOf(query, 'limit') || 0)
   if (!Number.isInteger(limit) || limit < 0) throw new Refusal(400, 'Invalid limit')
   const may = rights()
-  const rows = may.reads(name) && may.readsNodes ? chosen(world, { name, connect, service }) : []
+  const rows = may.reads(name) && may.readsNodes ? chosen(world, { name, connect, service }, may) : []
   return {
     headers: { ...serverHeaders(world), 'X-Consul-Index': '1' },
     body: {
@@ -101,10 +91,11 @@ function execute({ world, params, query, rights }: Call): Reply {
 function chosen(
   world: World,
   { name, connect, service }: { readonly name: string; readonly connect: boolean; readonly service: Json },
+  rights: Rights,
 ): readonly Json[] {
   const onlyPassing = service.OnlyPassing === true
   const tags = (service.Tags ?? []) as readonly string[]
-  const rows = healthRows(world, { name, connect, passing: onlyPassing }).filter(row => {
+  const rows = healthRows(world, { name, connect, passing: onlyPassing }, { rights }).filter(row => {
     const worst = ((row.Checks ?? []) as readonly Json[]).some(({ Status }) => Status === 'critical')
     const has = (object(row.Service).Tags ?? []) as readonly string[]
     // `!tag` is one that must not be there.
