@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { formatAddress, parseAddress } from '../../address.ts'
 import { LoadServer } from '../../bench/load.ts'
 import { aeadSpeed, aeads, describeMachine } from '../../bench/machine.ts'
-import { loadAddon } from '../../data-plane/native/addon.ts'
+import { ownAesSpeeds } from '../../data-plane/open.ts'
 import type { BenchValues } from '../bench.ts'
 import { type Figures, measureChain } from './chain-figures.ts'
 import { measureHop } from './hop.ts'
@@ -45,10 +45,7 @@ async function measureMachine(seconds: number): Promise<void> {
   say(`kernel TLS: ${kernelTls ? 'offered by this kernel' : 'not offered by this kernel'}`)
   say('encryption, one core, GB/s:')
   for (const name of aeads) row(name, aeadSpeed(name, aeadSeconds).toFixed(1))
-  const native = loadAddon()
-  if ('addon' in native && native.addon.chooseAes('auto') === 'vaes')
-    for (const [at, name] of aeads.entries())
-      if (name.endsWith('gcm')) row(`${name}, of our own`, native.addon.aeadSpeed(at, aeadSeconds).toFixed(1))
+  for (const [name, speed] of ownAesSpeeds(aeadSeconds)) row(`${name}, of our own`, speed.toFixed(1))
   const app = await LoadServer.start('app', { listen: '127.0.0.1:0' })
   try {
     say('loopback, no proxy:')
