@@ -13,6 +13,22 @@ export interface RegisteredService {
   readonly upstreams: number
 }
 
+/** A token as a login, or a look at it, shows it. */
+export interface LoginToken extends GivenToken {
+  /** By the agent's clock; none where it does not expire. */
+  readonly lifetime?: { readonly fromAt: number; readonly untilAt: number }
+}
+
+/** It answered, and not with 200. */
+export class AgentRefusal extends SidespliceError {
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message, { source: 'consul', code: 'agent_refused' })
+    this.status = status
+  }
+}
+
 const answerMs = 10_000
 
 export class ConsulAgentCalls {
@@ -78,10 +94,14 @@ export class ConsulAgentCalls {
   }
 
   /** By an auth method of Consul's. */
-  async login(method: string, bearer: string, proxy: string): Promise<GivenToken> {
+  async login(method: string, bearer: string, proxy: string): Promise<LoginToken> {
     const body = { AuthMethod: method, BearerToken: bearer, Meta: { proxy } }
-    const made = object(await this.#send('POST', '/v1/acl/login', body), 'token')
-    return { accessor: text(made.AccessorID, 'AccessorID'), secret: text(made.SecretID, 'SecretID') }
+    return loginToken(await this.#send('POST', '/v1/acl/login', body))
+  }
+
+  /** The token that the client itself has. @throws AgentRefusal of 403 where it is none any more */
+  async self(): Promise<LoginToken> {
+    return loginToken(await this.#send('GET', '/v1/acl/token/self'))
   }
 
   /** Of the token that the client itself has. */
@@ -96,9 +116,16 @@ export class ConsulAgentCalls {
     })
     if (answer.status === 200) return answer.body
     const said = typeof answer.body === 'string' ? answer.body.trim() : ''
-    throw new SidespliceError(`${method} ${path}: ${answer.status} ${said}`, {
-      source: 'consul',
-      code: 'agent_refused',
-    })
+    throw new AgentRefusal(answer.status, `${method} ${path}: ${answer.status} ${said}`)
+  }
+}
+
+function loginToken(answer: unknown): LoginToken {
+  const made = object(answer, 'token')
+  const at = (key: string) => Date.parse(optionalText(made[key], key))
+  const lifetime = { fromAt: at('CreateTime'), untilAt: at('ExpirationTime') }
+  return {
+    ...{ accessor: text(made.AccessorID, 'AccessorID'), secret: text(made.SecretID, 'SecretID') },
+    ...(lifetime.untilAt > lifetime.fromAt && { lifetime }),
   }
 }

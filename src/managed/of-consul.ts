@@ -1,6 +1,7 @@
 // Managed proxies beside a real Consul agent: sidecars are registered for the services that are configured, or that ask for one; each is
 // given a token, started and minded. What the agent says is looked at every few seconds, so that its restart, or somebody's hand, is put right.
 import { createHash } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import type { Definition } from '../agent/config-files.ts'
 import { managedProxy } from '../agent/managed-definition.ts'
 import type { Expanded } from '../agent/proxy-block.ts'
@@ -9,7 +10,9 @@ import type { ConsulClient } from '../consul/client.ts'
 import { SidespliceError } from '../errors.ts'
 import type { Log } from '../proxy/log.ts'
 import { ConsulAgentCalls, type RegisteredService } from './consul-agent.ts'
+import { LoginTokens } from './login-tokens.ts'
 import type { GivenToken, ManagedProxy } from './managed-process.ts'
+import { findProcesses } from './processes.ts'
 import { type Login, ProxyTokens, type ProxyTokensOptions } from './proxy-tokens.ts'
 import {
   askingKey,
@@ -59,6 +62,7 @@ export class ManagedOfConsul {
   readonly #calls: ConsulAgentCalls
   readonly #supervisor: Supervisor
   readonly #tokens: ProxyTokens
+  readonly #loginTokens: LoginTokens
   readonly #wantedById = new Map<string, Wanted>()
   #failing = ''
   #warned = false
@@ -73,6 +77,7 @@ export class ManagedOfConsul {
       ...{ calls: this.#calls, owner, log, makeTokens: options.makeTokens },
       as: options.as,
     })
+    this.#loginTokens = new LoginTokens({ dataDir, log, as: options.as })
     this.#supervisor = new Supervisor({
       ...{ owner, dataDir, log },
       makeToken: proxy => this.#makeToken(proxy),
@@ -86,7 +91,8 @@ export class ManagedOfConsul {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.look()
-      await pause(lookMs, signal)
+      // Cut short where we are to stop.
+      await setTimeout(lookMs, undefined, { signal }).catch(() => {})
     }
     await this.#supervisor.close()
     if (this.#options.dataDir === undefined) await this.#leave()
@@ -103,6 +109,7 @@ export class ManagedOfConsul {
       const services = await this.#calls.services()
       await this.#tokens.tend()
       const proxies = await this.#registerAll(services)
+      await this.#tendLogins()
       this.#supervisor.set(proxies)
       if (this.#failing !== '') log.info({}, 'the agent answers again')
       this.#failing = ''
@@ -119,6 +126,9 @@ export class ManagedOfConsul {
     try {
       this.#tokens.settle()
       await this.#tokens.tend()
+      this.#wantedById.clear()
+      await this.#tendLogins()
+      this.#loginTokens.close()
       for (const { id, meta } of (await this.#calls.services()).values())
         if (meta[ownerKey] === this.#options.owner) await this.#calls.deregister(id)
     } catch (error) {
@@ -173,9 +183,12 @@ export class ManagedOfConsul {
       })
   }
 
-  #proxyOf(id: string, { id: service, command }: Wanted): ManagedProxy {
+  #proxyOf(id: string, wanted: Wanted): ManagedProxy {
     const { program, logLevel, environment, tokenFiles } = this.#options
-    const file = tokenFiles.get(service)
+    const { id: service, command } = wanted
+    const file =
+      tokenFiles.get(service) ??
+      (this.#renewedLogin(wanted) === undefined ? undefined : this.#loginTokens.pathOf(id))
     const line =
       command.length > 0
         ? command
@@ -197,7 +210,29 @@ export class ManagedOfConsul {
   async #makeToken(proxy: string): Promise<GivenToken | undefined> {
     const wanted = this.#wantedById.get(proxy)
     if (wanted === undefined || this.#options.tokenFiles.has(wanted.id)) return undefined
+    const renewed = this.#renewedLogin(wanted)
+    if (renewed !== undefined) {
+      await this.#loginTokens.ensure(proxy, renewed)
+      return undefined
+    }
     return this.#tokens.make({ proxy, service: wanted.name, login: this.#options.logins.get(wanted.id) })
+  }
+
+  /** Another program than ours reads its token once: it keeps the one that it was started with. */
+  #renewedLogin({ id, command }: Wanted): Login | undefined {
+    if (command.length > 0 || this.#options.tokenFiles.has(id)) return undefined
+    return this.#options.logins.get(id)
+  }
+
+  async #tendLogins(): Promise<void> {
+    const wanted = new Map(
+      [...this.#wantedById].flatMap(([id, one]) => {
+        const login = this.#renewedLogin(one)
+        return login === undefined ? [] : [[id, login] as const]
+      }),
+    )
+    const live = new Set(findProcesses(this.#options.owner).map(({ mark }) => mark.proxy))
+    await this.#loginTokens.tend(wanted, live)
   }
 
   /** All of one address share a bound; the connection beyond it is reset. */
@@ -212,16 +247,4 @@ export class ManagedOfConsul {
       )
     this.#warned = near
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done)
-  })
 }

@@ -103,7 +103,8 @@ export class ProxyTokens {
   }
 }
 
-function readBearer(file: string): string {
+/** Read at each login: whoever gives it may have replaced it. */
+export function readBearer(file: string): string {
   try {
     return readFileSync(file, 'utf8').trim()
   } catch (cause) {

@@ -1,47 +1,18 @@
 // `sidesplice manage` beside Consul 1.8.7 itself, with ACLs that deny by default.
 import assert from 'node:assert/strict'
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test, { type TestContext } from 'node:test'
+import test from 'node:test'
 import { findProcesses } from '../../src/managed/processes.ts'
 import { run } from '../support/command.ts'
 import { serviceToken, startConsulWithAcls } from '../support/consul-acls.ts'
-import { type ConsulAgent, startConsul } from '../support/consul-agent.ts'
+import { startConsul } from '../support/consul-agent.ts'
 import { connect, echo, openApp } from '../support/ends.ts'
-import { freePort } from '../support/free-ports.ts'
-import { Manager, madeTokens } from '../support/manager.ts'
+import { Manager, madeTokens, services } from '../support/manager.ts'
 import { eventually } from '../support/running-sidecar.ts'
 import { planeOf } from '../support/sidecar-planes.ts'
 import { until } from '../support/until.ts'
-
-async function services(t: TestContext, agent: ConsulAgent) {
-  const app = await openApp(t, { serve: echo })
-  const [upstream, webApp] = [await freePort(), await freePort()]
-  const again = async () => {
-    await agent.register({ Name: 'db', Port: app.address.port })
-    await agent.register({ Name: 'web', Port: webApp.port })
-  }
-  await again()
-  const drain = { config: { drain: 1 } }
-  const db = { name: 'db', port: app.address.port, connect: { proxy: drain } }
-  const upstreams = [{ destination_name: 'db', local_bind_port: upstream.port }]
-  const web = { name: 'web', port: webApp.port, connect: { proxy: { ...drain, upstreams } } }
-  const carries = () =>
-    eventually(
-      async () =>
-        connect(t, upstream)
-          .echoes('through both')
-          .then(
-            () => true as const,
-            () => undefined,
-          ),
-      'traffic through both',
-      40_000,
-    )
-  return { db, web, upstream, carries, again }
-}
 
 test('sidecars are registered, given tokens of their own, run and taken over; a service that goes takes all of that along', async t => {
   const agent = await startConsulWithAcls(t, { real: true })
@@ -102,65 +73,6 @@ test("a token from the operator's file needs no right to make any", async t => {
   for (const pid of manager.pids().values())
     assert.ok(!readFileSync(`/proc/${pid}/environ`, 'utf8').includes(rights.SecretID))
 })
-
-test("an auth method's login gives each proxy its token, and the token is given back as the proxy goes", async t => {
-  const agent = await startConsulWithAcls(t, { real: true })
-  const { db, web, carries } = await services(t, agent)
-  await agent.intention('web', 'db', 'allow')
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  await agent.call('PUT', '/v1/acl/auth-method', {
-    ...{ Name: 'machines', Type: 'jwt' },
-    Config: {
-      JWTValidationPubKeys: [publicKey.export({ type: 'spki', format: 'pem' })],
-      JWTSupportedAlgs: ['ES256'],
-      ClaimMappings: { service: 'service' },
-    },
-  })
-  await agent.call('PUT', '/v1/acl/binding-rule', {
-    ...{ AuthMethod: 'machines', BindType: 'service', BindName: '$\u007bvalue.service}' },
-  })
-  const folder = mkdtempSync(join(tmpdir(), 'sidesplice-bearer-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  const withLogin = (service: typeof db | typeof web) => {
-    const file = join(folder, service.name)
-    writeFileSync(file, bearer(privateKey, service.name), { mode: 0o600 })
-    return { ...service, login: { auth_method: 'machines', bearer_token_file: file } }
-  }
-  const rights = await agent.call<{ SecretID: string }>('PUT', '/v1/acl/token', {
-    ServiceIdentities: [{ ServiceName: 'web' }, { ServiceName: 'db' }],
-  })
-  const manager = new Manager(
-    t,
-    { agent, token: rights.SecretID, args: [] },
-    { services: [withLogin(db), withLogin(web)] },
-  )
-  await carries().catch(e => {
-    process.stdout.write(manager.command.stdout)
-    throw e
-  })
-  const logins = async () =>
-    (await agent.call<{ AuthMethod?: string }[]>('GET', '/v1/acl/tokens')).filter(
-      token => token.AuthMethod === 'machines',
-    ).length
-  assert.equal(await logins(), 2)
-  // What it was given is found again after the supervisor's own end.
-  await manager.kill()
-  manager.write({ services: [withLogin(db)] })
-  manager.startAgain()
-  await until(() => !manager.pids().has('web-sidecar-proxy'), 'the end of one proxy', 20_000)
-  await eventually(async () => (await logins()) === 1 && true, 'its token to go', 50_000)
-})
-
-/** A JSON Web Token that names a service, good for an hour. */
-function bearer(key: KeyObject, service: string): string {
-  const now = Math.floor(Date.now() / 1_000)
-  const [head, claims] = [
-    { alg: 'ES256', typ: 'JWT' },
-    { service, sub: service, iat: now, nbf: now - 10, exp: now + 3_600 },
-  ].map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
-  const signature = sign('sha256', Buffer.from(`${head}.${claims}`), { key, dsaEncoding: 'ieee-p1363' })
-  return `${head}.${claims}.${signature.toString('base64url')}`
-}
 
 test('a service that asks by its metadata gets a proxy, never a program of its own, and loses it as it asks no more', async t => {
   const agent = await startConsul(t, { real: true })

@@ -6,6 +6,9 @@ import type { TestContext } from 'node:test'
 import { findProcesses } from '../../src/managed/processes.ts'
 import { type Command, run } from './command.ts'
 import type { ConsulAgent } from './consul-agent.ts'
+import { connect, echo, openApp } from './ends.ts'
+import { freePort } from './free-ports.ts'
+import { eventually } from './running-sidecar.ts'
 
 export class Manager {
   readonly folder: string
@@ -64,3 +67,31 @@ export const madeTokens = async (agent: ConsulAgent) =>
   (await agent.call<{ Description: string }[]>('GET', '/v1/acl/tokens')).filter(({ Description }) =>
     Description.startsWith('sidesplice manage'),
   ).length
+
+/** Two services of an agent, as a supervisor's configuration has them; web reaches db by an upstream. */
+export async function services(t: TestContext, agent: ConsulAgent) {
+  const app = await openApp(t, { serve: echo })
+  const [upstream, webApp] = [await freePort(), await freePort()]
+  const again = async () => {
+    await agent.register({ Name: 'db', Port: app.address.port })
+    await agent.register({ Name: 'web', Port: webApp.port })
+  }
+  await again()
+  const drain = { config: { drain: 1 } }
+  const db = { name: 'db', port: app.address.port, connect: { proxy: drain } }
+  const upstreams = [{ destination_name: 'db', local_bind_port: upstream.port }]
+  const web = { name: 'web', port: webApp.port, connect: { proxy: { ...drain, upstreams } } }
+  const carries = () =>
+    eventually(
+      async () =>
+        connect(t, upstream)
+          .echoes('through both')
+          .then(
+            () => true as const,
+            () => undefined,
+          ),
+      'traffic through both',
+      40_000,
+    )
+  return { db, web, upstream, carries, again }
+}
