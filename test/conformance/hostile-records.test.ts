@@ -222,7 +222,7 @@ native('records of a hostile peer', plane => {
   })
 
   test('a FIN inside a record is a cut, behind the records before it', async t => {
-    const rig = await openRig(t, plane)
+    const rig = await openRig(t, maybeClosed(plane))
     const peer = await connectRecordPeer(t, rig.publicAddress)
     const app = await rig.app.connection()
     peer.send(peer.data('whole'), peer.data('cut short').subarray(0, -1))

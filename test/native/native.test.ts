@@ -108,7 +108,14 @@ async function run(program: string, args: readonly string[]): Promise<string> {
 
 function end(program: string, args: readonly string[]): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd: packageRoot, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program, args, {
+      cwd: packageRoot,
+      env: {
+        ...process.env,
+        TSAN_OPTIONS: `suppressions=${join(packageRoot, 'test/native/thread-sanitizer.supp')}`,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let output = ''
     for (const from of [child.stdout, child.stderr]) from.on('data', (chunk: Buffer) => (output += chunk))
     child.once('error', reject)

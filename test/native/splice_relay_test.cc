@@ -179,21 +179,27 @@ TEST_CASE("a bulk stream is spliced either way, whatever a splice moves at a tim
     Standin standin(step);
     test::Random random(test::Seed());
     const Bytes data = random.Data(6'000'000);
-    RelayRig rig({.kernel = true});
-    std::thread writes([&] { test::WriteAll(rig.app.get(), data); });
-    CHECK(test::ReadUpTo(rig.peer.fd.get(), data.size()).bytes == data);
-    writes.join();
-    std::thread answers([&] { test::WriteAll(rig.peer.fd.get(), data); });
-    CHECK(test::ReadUpTo(rig.app.get(), data.size()).bytes == data);
-    answers.join();
-    rig.OnThread([&] { CHECK(rig.pipes_taken() == 0); });
-    rig.Terminate("shutdown");
-    REQUIRE(rig.Ended());
-    // Of 12 MB: how many of them are read in full depends on who is slower, the test or the relay.
-    CHECK(rig.spliced_bytes() > (step > tls::kMaxPayloadBytes ? data.size() / 2 : 0));
-    CHECK(rig.spliced_bytes() <= 2 * data.size());
-    CHECK(rig.session().bytes_to_upstream == data.size());
-    CHECK(rig.session().bytes_to_downstream == data.size());
+    // How many reads are full depends on who is slower, the test or the relay: a machine that is busy with others may have to try again.
+    const uint64_t wanted = step > tls::kMaxPayloadBytes ? data.size() / 2 : 0;
+    constexpr int kTries = 10;
+    uint64_t spliced = 0;
+    for (int tried = 0; tried < kTries && spliced <= wanted; tried++) {
+      RelayRig rig({.kernel = true});
+      std::thread writes([&] { test::WriteAll(rig.app.get(), data); });
+      CHECK(test::ReadUpTo(rig.peer.fd.get(), data.size()).bytes == data);
+      writes.join();
+      std::thread answers([&] { test::WriteAll(rig.peer.fd.get(), data); });
+      CHECK(test::ReadUpTo(rig.app.get(), data.size()).bytes == data);
+      answers.join();
+      rig.OnThread([&] { CHECK(rig.pipes_taken() == 0); });
+      rig.Terminate("shutdown");
+      REQUIRE(rig.Ended());
+      spliced = rig.spliced_bytes();
+      CHECK(spliced <= 2 * data.size());
+      CHECK(rig.session().bytes_to_upstream == data.size());
+      CHECK(rig.session().bytes_to_downstream == data.size());
+    }
+    CHECK(spliced > wanted);
   }
 }
 
