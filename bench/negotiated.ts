@@ -2,6 +2,7 @@
 // a server of ours in B's place, B by clients of ours in A's.
 import { readFile } from 'node:fs/promises'
 import { connect as connectPlain } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import { connect, createServer, type TLSSocket } from 'node:tls'
 import type { Identities, IdentityFiles } from '../src/bench/identities.ts'
 import { helloAndByte } from './hello.ts'
@@ -22,6 +23,7 @@ export class WrongSetup extends Error {
 }
 
 const limitMs = 10_000
+const retryMs = 100
 // Proxies with a thread or a process for each core keep sessions apart: with so many some meet one that has been there.
 const dials = 8
 
@@ -36,7 +38,12 @@ export interface Dialing {
 /** Asks A, which runs while B does not. @throws WrongSetup */
 export async function assertDialing({ to, bAddress, identities, resumes }: Dialing): Promise<Negotiated> {
   const { web, db, stranger } = identities
-  const seen = await dialled(to, bAddress, { serve: db, trust: web.ca })
+  let seen = await dialled(to, bAddress, { serve: db, trust: web.ca })
+  // One that asks an agent where to dial may not know yet, however ready it is.
+  for (const end = performance.now() + limitMs; seen.length === 0 && performance.now() < end; ) {
+    await wait(retryMs)
+    seen = await dialled(to, bAddress, { serve: db, trust: web.ca })
+  }
   const [first] = seen
   if (first === undefined)
     throw new WrongSetup('sidecar A', 'no connection', 'one to a peer with the right certificate')
