@@ -125,7 +125,10 @@ async function overCalls({ seconds, onProgress }: AgentPlan, api: Api): Promise<
 
 async function overServices(plan: AgentPlan, api: Api, pid: number): Promise<readonly Growth[]> {
   const watches = new Watches(api)
-  const points = { rss: [], median: [], p99: [], last: [] } as Record<string, [number, number][]>
+  const rss: [number, number][] = []
+  const median: [number, number][] = []
+  const p99: [number, number][] = []
+  const last: [number, number][] = []
   let port = 1
   for (const count of plan.services) {
     plan.onProgress(`${count} services, each with a blocked watch`)
@@ -136,7 +139,7 @@ async function overServices(plan: AgentPlan, api: Api, pid: number): Promise<rea
     }
     await watches.allBlocked()
     await wait(settleMs)
-    points.rss?.push([count, (memory(pid).rss * 1_024) / 1e6])
+    rss.push([count, (memory(pid).rss * 1_024) / 1e6])
     const times: number[] = []
     for (let change = 0; change < plan.changes; change++) {
       const name = `watched-${Math.floor(Math.random() * count)}`
@@ -148,28 +151,28 @@ async function overServices(plan: AgentPlan, api: Api, pid: number): Promise<rea
     }
     const sorted = times.toSorted((one, other) => one - other)
     const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
-    points.median?.push([count, at(0.5)])
-    points.p99?.push([count, at(0.99)])
+    median.push([count, at(0.5)])
+    p99.push([count, at(0.99)])
     // All of another kind: they wait for the same service.
     const same = Array.from({ length: count }, () => watches.once('watched-0'))
     const asked = await Promise.all(same.map(one => one.asked))
     await wait(settleMs)
     const begun = performance.now()
     await Promise.all([api.register({ Name: 'watched-0', Port: ++port }), ...asked.map(one => one.answered)])
-    points.last?.push([count, performance.now() - begun])
+    last.push([count, performance.now() - begun])
     await watches.allBlocked()
   }
   const over = 'services, a blocked watch each'
   const change = 'a registration, answered, and its watch as well'
   return [
-    { of: 'memory of the agent (RSS)', unit: 'MB', over, points: points.rss ?? [] },
-    { of: `${change}, median`, unit: 'ms', over, points: points.median ?? [] },
-    { of: `${change}, p99`, unit: 'ms', over, points: points.p99 ?? [] },
+    { of: 'memory of the agent (RSS)', unit: 'MB', over, points: rss },
+    { of: `${change}, median`, unit: 'ms', over, points: median },
+    { of: `${change}, p99`, unit: 'ms', over, points: p99 },
     {
       of: 'a registration that as many watches of one service wait for, until the last has it',
       unit: 'ms',
       over: 'watches of one service',
-      points: points.last ?? [],
+      points: last,
     },
   ]
 }

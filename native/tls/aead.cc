@@ -12,8 +12,6 @@ namespace sidesplice::tls {
 
 namespace {
 
-std::atomic<bool> openssl_only{false};
-
 /** Fetched once: a fetch takes locks and searches providers (EVP_CIPHER_fetch(3)). Never freed: threads use them while a process exits. */
 const EVP_CIPHER* CipherOf(Aead aead) {
   static const EVP_CIPHER* const kAes128 = EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr);
@@ -63,13 +61,21 @@ class OpenSslAead final : public AeadKey {
 /** Who has asked for validated cryptography gets no other. */
 bool IsFips() { return EVP_default_properties_is_fips_enabled(nullptr) == 1; }
 
+/** Asked for when the process chooses, not at each key. */
+bool MayUseVaesGcm() { return HasVaesGcm() && !IsFips(); }
+
+std::atomic<bool>& VaesGcmInUse() {
+  static std::atomic<bool> in_use{MayUseVaesGcm()};
+  return in_use;
+}
+
 }  // namespace
 
 size_t KeyBytes(Aead aead) { return aead == Aead::kAes128Gcm ? 16 : 32; }
 
-void UseOpenSslOnly(bool only) { openssl_only.store(only, std::memory_order_relaxed); }
+void UseOpenSslOnly(bool only) { VaesGcmInUse().store(!only && MayUseVaesGcm(), std::memory_order_relaxed); }
 
-bool UsesVaesGcm() { return HasVaesGcm() && !openssl_only.load(std::memory_order_relaxed) && !IsFips(); }
+bool UsesVaesGcm() { return VaesGcmInUse().load(std::memory_order_relaxed); }
 
 std::unique_ptr<AeadKey> MakeAeadKey(Aead aead, std::span<const uint8_t> key) {
   if (aead != Aead::kChaCha20Poly1305 && UsesVaesGcm()) return MakeVaesGcm(key);

@@ -17,7 +17,7 @@ inline constexpr size_t kMaxAdditionalBytes = 13;
 
 size_t KeyBytes(Aead aead);
 
-/** Whether AES-GCM of keys that are made from now on is OpenSSL's alone. Of the process. */
+/** Whether AES-GCM of keys that are made from now on is OpenSSL's alone. Of the process; FIPS mode is that of the time of the call. */
 void UseOpenSslOnly(bool only);
 /** Whether AES-GCM is ours: this processor is one where that is faster, and neither UseOpenSslOnly() nor FIPS mode is on. */
 bool UsesVaesGcm();

@@ -187,8 +187,8 @@ SIDESPLICE_VAES_INLINE __m128i VaesGcm::Hash(const uint8_t* hashed, size_t block
 }
 
 /**
- * Encrypts or decrypts a stride, and hashes another meanwhile, between the rounds: neither waits for what the other computes. 10 to 25 % faster
- * than one after the other, more where it seals.
+ * Encrypts or decrypts a stride, and hashes another meanwhile, between the rounds: neither waits for what the other computes. Measured beside one
+ * after the other, 16 KiB: 20 % faster with AES-128 and 33 % with AES-256 where it seals, 5 to 7 % where it opens.
  */
 template <int kRounds, bool kHashes>
 SIDESPLICE_VAES_INLINE void VaesGcm::Stride(__m256i* counters, uint8_t* text, const uint8_t* hashed, __m128i* hash) const {
