@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openBlackHole } from '../support/black-hole.ts'
-import { conformance } from '../support/data-planes.ts'
+import { conformance, maybeClosed } from '../support/data-planes.ts'
 import { connect, echo } from '../support/ends.ts'
 import { mesh } from '../support/pki.ts'
 import { endpoint, openRig } from '../support/rig.ts'
@@ -94,7 +94,7 @@ conformance('terminate', plane => {
   })
 
   test('a session that dials the local app ends with an error at the peer', async t => {
-    const rig = await openRig(t, plane)
+    const rig = await openRig(t, maybeClosed(plane))
     rig.b.admits(await openBlackHole(t))
     const client = rig.connect()
     client.send('hello')

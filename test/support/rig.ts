@@ -74,5 +74,5 @@ export async function openRig(
 
 /** One endpoint of db as a plan names it. */
 export function endpoint(address: Address, options: Partial<PlannedAttempt> = {}): PlannedAttempt {
-  return { endpoint: 'db-1', address, expect: [spiffeId('db')], timeLimitMs: 2_000, ...options }
+  return { endpoint: 'db-1', address, expect: [spiffeId('db')], timeLimitMs: 10_000, ...options }
 }

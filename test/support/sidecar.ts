@@ -27,10 +27,10 @@ export type Answering<Q, A> = (question: Q, answer: (answer: A) => void) => void
 
 /** Small enough for a quick suite, long enough for a busy machine. */
 export const limits = {
-  handshakeTimeoutMs: 2_000,
+  handshakeTimeoutMs: 10_000,
   halfCloseTimeoutMs: 5_000,
   idleTimeoutMs: 0,
-  policyTimeoutMs: 2_000,
+  policyTimeoutMs: 10_000,
   maxWaiting: 1_024,
 } as const
 
@@ -45,6 +45,8 @@ export class Sidecar {
   generation = 1
   admit: Answering<AdmitQuestion, AdmitAnswer>
   route: Answering<RouteQuestion, RouteAnswer>
+  /** Of the records that name another than the one that is tested: they fail the test. */
+  readonly #otherRelays: SessionRecord['relay'][] = []
   #taken = 0
 
   constructor(
@@ -70,9 +72,8 @@ export class Sidecar {
           }
         },
         ended: records => {
-          // A record that names another relay than the one that moved the bytes fails the test that it turns up in.
           for (const { relay, relayed } of records)
-            if (relayed && relay !== under.otherwise) assert.equal(relay, under.relay)
+            if (relayed && relay !== under.otherwise && relay !== under.relay) this.#otherRelays.push(relay)
           this.records.push(...records)
         },
       },
@@ -80,7 +81,11 @@ export class Sidecar {
         this.listenerReports.push(report)
       },
     })
-    t.after(() => this.plane.close())
+    t.after(async () => {
+      await this.plane.close()
+      // Not where the record comes: that is a callback, of which no test hears.
+      assert.deepEqual(this.#otherRelays, [], `sessions that ${under.relay} did not carry`)
+    })
   }
 
   setIdentity(certificate: IssuedCertificate, ...roots: readonly IssuedCertificate[]): void {
@@ -104,7 +109,7 @@ export class Sidecar {
     return report.bind
   }
 
-  admits(target: Address, { connectTimeoutMs = 2_000 } = {}): void {
+  admits(target: Address, { connectTimeoutMs = 10_000 } = {}): void {
     this.admit = (question, answer) => {
       const peer = question.uriSans[0] ?? ''
       answer({
@@ -118,11 +123,11 @@ export class Sidecar {
     }
   }
 
-  routes(attempts: readonly PlannedAttempt[], { connectTimeoutMs = 2_000 } = {}): void {
+  routes(attempts: readonly PlannedAttempt[], { connectTimeoutMs = 10_000 } = {}): void {
     this.route = (question, answer) => answer(this.plan(question, attempts, connectTimeoutMs))
   }
 
-  plan({ session }: RouteQuestion, attempts: readonly PlannedAttempt[], connectTimeoutMs = 2_000): Plan {
+  plan({ session }: RouteQuestion, attempts: readonly PlannedAttempt[], connectTimeoutMs = 10_000): Plan {
     return { session, generation: this.generation, admitted: true, connectTimeoutMs, attempts }
   }
 

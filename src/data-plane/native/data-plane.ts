@@ -133,7 +133,7 @@ export class NativeDataPlane implements DataPlane {
           kernelRekeys,
           bufferMemory: bufferMemory ?? defaultBufferMemory(),
         },
-        json => this.#take(json),
+        json => this.#takeOrThrow(json),
       )
     } catch (cause) {
       const message = `the native data plane can't start: ${cause instanceof Error ? cause.message : cause}`
@@ -226,6 +226,17 @@ export class NativeDataPlane implements DataPlane {
     this.#engine.close(json => this.#take(json))
     this.#admit.close()
     this.#route.close()
+  }
+
+  /** From within the addon's callback an error would come to nothing but a warning of Node's, and what stands behind it in the batch with it. */
+  #takeOrThrow(json: string): void {
+    try {
+      this.#take(json)
+    } catch (error) {
+      process.nextTick(() => {
+        throw error
+      })
+    }
   }
 
   #take(json: string): void {
