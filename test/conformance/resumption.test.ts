@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { conformance, type DataPlaneUnderTest, maybeClosed, native } from '../support/data-planes.ts'
+import { conformance, type DataPlaneUnderTest, native } from '../support/data-planes.ts'
 import { echo } from '../support/ends.ts'
 import { sClient, sServer } from '../support/openssl.ts'
 import { issueLeaf, issueRoot, mesh } from '../support/pki.ts'
@@ -106,7 +106,7 @@ native('Resumption, bound', plane => {
   const again = againOn(plane)
 
   test('a peer that is denied meanwhile is denied on the connection that it resumes', async t => {
-    const rig = await openRig(t, maybeClosed(plane), { serve: echo })
+    const rig = await openRig(t, plane, { serve: echo })
     await passes(rig)
     rig.b.admit = (question, answer) => answer(rig.b.refusal(question, 'denied'))
     const client = rig.connect()

@@ -107,8 +107,8 @@ TEST_CASE("each bit of what is authenticated is: of the nonce, beside the data, 
     const auto key = tls::MakeAeadKey(aead, Bytes(tls::KeyBytes(aead), 7));
     Bytes nonce(tls::kIvBytes, 1);
     Bytes additional(tls::kMaxAdditionalBytes, 2);
-    // Whole strides, a vector, a block and a part of one.
-    Bytes sealed = Sealed(*key, nonce, additional, Bytes(2 * 128 + 32 + 16 + 5, 3));
+    // Whole strides, a part of one, a vector, a block and a part of one.
+    Bytes sealed = Sealed(*key, nonce, additional, Bytes(2 * 192 + 64 + 32 + 16 + 5, 3));
     REQUIRE(Opens(*key, nonce, additional, sealed));
     for (Bytes* field : {&nonce, &additional, &sealed}) {
       for (size_t bit = 0; bit < field->size() * 8; bit++) {

@@ -72,8 +72,11 @@ export class Sidecar {
           }
         },
         ended: records => {
-          for (const { relay, relayed } of records)
-            if (relayed && relay !== under.otherwise && relay !== under.relay) this.#otherRelays.push(relay)
+          for (const { relay, relayed, bytesToUpstream, bytesToDownstream } of records) {
+            // One that carried nothing may have been closed by its peer before kernel TLS could have its keys.
+            const carried = relayed && bytesToUpstream + bytesToDownstream > 0
+            if (carried && relay !== under.otherwise && relay !== under.relay) this.#otherRelays.push(relay)
+          }
           this.records.push(...records)
         },
       },
