@@ -115,6 +115,13 @@ Bytes InKernelsShape(const tls::RecordKey& key) {
   return {shape.bytes().begin(), shape.bytes().end()};
 }
 
+/** Until a source that writes stands before full queues: from then on whatever is read is read in full. */
+void AwaitStandstill(RelayRig& rig) {
+  uint64_t moved = 0;
+  const auto taken = [&] { return rig.session().bytes_to_upstream + rig.session().bytes_to_downstream; };
+  for (int quiet = 0; quiet < 20; quiet = taken() == moved ? quiet + 1 : 0, moved = taken()) poll(nullptr, 0, 10);
+}
+
 }  // namespace
 
 TEST_CASE("where the kernel exchanges keys a KeyUpdate is followed, and answered where that is asked for, each with the next key") {
@@ -233,9 +240,7 @@ TEST_CASE("without any buffer memory a bulk stream is whole either way, and a re
     sys::Fd& sink = from_app ? rig.peer.fd : rig.app;
     std::thread writes([&] { test::WriteAll(source.get(), data); });
     // Nobody reads until nothing moves any more.
-    uint64_t moved = 0;
-    const auto taken = [&] { return rig.session().bytes_to_upstream + rig.session().bytes_to_downstream; };
-    for (int quiet = 0; quiet < 20; quiet = taken() == moved ? quiet + 1 : 0, moved = taken()) poll(nullptr, 0, 10);
+    AwaitStandstill(rig);
     rig.OnThread([&] { CHECK(rig.memory().owned() <= static_cast<int64_t>(kCap + core::kLargestRecordBytes)); });
     CHECK(test::ReadUpTo(sink.get(), data.size()).bytes == data);
     writes.join();
@@ -293,8 +298,10 @@ TEST_CASE("a reset in the middle of a splice is no end") {
     RelayRig rig({.half_close_timeout_ms = test::kPatienceMs, .kernel = true});
     sys::Fd& source = of_app ? rig.app : rig.peer.fd;
     sys::Fd& sink = of_app ? rig.peer.fd : rig.app;
-    const Bytes data(3'000'000, 8);
+    const Bytes data(30'000'000, 8);
     std::thread writes([&] { test::WriteAll(source.get(), data); });
+    // Without it no read may be full, where the reader is the faster.
+    AwaitStandstill(rig);
     REQUIRE(test::ReadUpTo(sink.get(), data.size()).bytes.size() == data.size());
     writes.join();
     sys::CloseByReset(source.Release());
