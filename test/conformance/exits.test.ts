@@ -26,6 +26,12 @@ conformance('a process with live sessions', plane => {
       assert.match(child.stderr, /Error: as was asked for/)
     })
 
+    test(`ends by an error that its policy throws ${when}`, async t => {
+      const child = await run(t, plane, { way: 'policy throws', sessions })
+      assert.deepEqual(child.ended, { code: 1, signal: null }, child.stderr)
+      assert.match(child.stderr, /Error: as was asked for/)
+    })
+
     test(`outlives a thread of JavaScript that is terminated ${when}`, async t => {
       const child = await run(t, plane, { way: 'terminate', sessions })
       assert.deepEqual(child.ended, { code: exitCode, signal: null }, child.stderr)

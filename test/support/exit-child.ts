@@ -37,6 +37,12 @@ async function run(): Promise<void> {
     setImmediate(() => {
       throw new Error('as was asked for')
     })
+  if (order.way === 'policy throws') {
+    rig.b.admit = () => {
+      throw new Error('as was asked for')
+    }
+    connect(forEver, rig.address)
+  }
   if (order.way === 'close') await close(rig)
   if (order.way === 'use what is closed') await useWhatIsClosed(rig)
 }
