@@ -211,7 +211,7 @@ SIDESPLICE_VAES_INLINE Product VaesGcm::Hash(const uint8_t* hashed, size_t block
   return sum;
 }
 
-/** Whitened counters, the first round of as many blocks. */
+/** Counters, under the key that is added before the first round. */
 template <size_t kCount>
 SIDESPLICE_VAES_INLINE void Begin(__m256i* counters, __m256i whiten, __m256i* stream) {
   const __m256i two = _mm256_set_epi32(0, 0, 0, 2, 0, 0, 0, 2);
