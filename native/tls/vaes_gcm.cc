@@ -54,10 +54,22 @@ SIDESPLICE_VAES_INLINE __m128i Reversed(__m128i block) { return _mm_shuffle_epi8
 /** The sum of each block's halves, in both of them. */
 SIDESPLICE_VAES_INLINE __m256i HalvesSum(__m256i blocks) { return _mm256_xor_si256(blocks, _mm256_shuffle_epi32(blocks, 0x4E)); }
 
-SIDESPLICE_VAES_INLINE void Multiply(__m256i a, __m256i b, __m256i b_halves_sum, Product* sum) {
+SIDESPLICE_VAES_INLINE void AddLow(__m256i a, __m256i b, Product* sum) {
   sum->low = _mm256_xor_si256(sum->low, _mm256_clmulepi64_epi128(a, b, 0x00));
+}
+
+SIDESPLICE_VAES_INLINE void AddHigh(__m256i a, __m256i b, Product* sum) {
   sum->high = _mm256_xor_si256(sum->high, _mm256_clmulepi64_epi128(a, b, 0x11));
+}
+
+SIDESPLICE_VAES_INLINE void AddSums(__m256i a, __m256i b_halves_sum, Product* sum) {
   sum->sums = _mm256_xor_si256(sum->sums, _mm256_clmulepi64_epi128(HalvesSum(a), b_halves_sum, 0x00));
+}
+
+SIDESPLICE_VAES_INLINE void Multiply(__m256i a, __m256i b, __m256i b_halves_sum, Product* sum) {
+  AddLow(a, b, sum);
+  AddHigh(a, b, sum);
+  AddSums(a, b_halves_sum, sum);
 }
 
 /** Modulo x^128 + x^127 + x^126 + x^121 + 1, by two Montgomery steps of 64 bits: the polynomial's low half is 1. */
@@ -267,16 +279,12 @@ SIDESPLICE_VAES_INLINE void VaesGcm::Stride(__m256i* counters, uint8_t* text, co
     for (size_t product = kProducts * (round - 1) / (kRounds - 1); product < kProducts * round / (kRounds - 1); product++) {
       // The first vector comes last: it waits for the stride before.
       const size_t vector = (product / kProductsPerVector + 1) % kVectors;
-      const __m256i powers = Load(powers_ + 2 * vector);
-      if (product % kProductsPerVector == 0) {
-        blocks = Reversed(Load(hashed + vector * kVectorBytes));
-        if (vector == 0) blocks = _mm256_xor_si256(blocks, _mm256_zextsi128_si256(hash));
-        sum->low = _mm256_xor_si256(sum->low, _mm256_clmulepi64_epi128(blocks, powers, 0x00));
-      } else if (product % kProductsPerVector == 1) {
-        sum->high = _mm256_xor_si256(sum->high, _mm256_clmulepi64_epi128(blocks, powers, 0x11));
-      } else {
-        sum->sums = _mm256_xor_si256(sum->sums, _mm256_clmulepi64_epi128(HalvesSum(blocks), Load(halves_sums_ + 2 * vector), 0x00));
-      }
+      const size_t part = product % kProductsPerVector;
+      if (part == 0) blocks = Reversed(Load(hashed + vector * kVectorBytes));
+      if (part == 0 && vector == 0) blocks = _mm256_xor_si256(blocks, _mm256_zextsi128_si256(hash));
+      if (part == 0) AddLow(blocks, Load(powers_ + 2 * vector), sum);
+      else if (part == 1) AddHigh(blocks, Load(powers_ + 2 * vector), sum);
+      else AddSums(blocks, Load(halves_sums_ + 2 * vector), sum);
     }
   }
   End<kVectors>(stream, Both(round_keys_[kRounds]), text);
